@@ -1,0 +1,1 @@
+"""firectl and pilotlight: thin clients of the HTTP API."""

@@ -1,0 +1,1 @@
+"""The only way out of the sandbox: enforces manifest, roles, approvals and spend; holds the credentials."""

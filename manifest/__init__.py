@@ -1,0 +1,1 @@
+"""Which RPC a request is, and whether it is allowed. Pure: no I/O."""

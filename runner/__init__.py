@@ -1,0 +1,1 @@
+"""The session runner: sandbox, workspace, planner graph, one module per phase."""

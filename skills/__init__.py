@@ -1,0 +1,1 @@
+"""Skill files and curated recipes. Data, not code."""

@@ -1,0 +1,30 @@
+"""`python -m runner.sandbox --check`: print each protection and exit 1 if one does not hold."""
+
+import argparse
+import asyncio
+import json
+import sys
+
+from pilotlight.settings import Settings
+from runner.sandbox.check import check_sandbox
+
+
+def main() -> int:
+    """Run the check; `--json` prints one object for other programs."""
+    parser = argparse.ArgumentParser(prog="python -m runner.sandbox", description=__doc__)
+    parser.add_argument("--check", action="store_true", required=True)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    findings = asyncio.run(check_sandbox(Settings().sandbox_uid_base))
+    if options.json:
+        sys.stdout.write(json.dumps([finding._asdict() for finding in findings]) + "\n")
+    else:
+        for finding in findings:
+            sys.stdout.write(
+                f"{'ok  ' if finding.ok else 'OPEN'} {finding.name}{'' if finding.ok else ': ' + finding.problem}\n"
+            )
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

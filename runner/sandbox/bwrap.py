@@ -1,0 +1,68 @@
+"""The bubblewrap command line: a minimal read-only root, one writable folder, one socket folder, nothing else."""
+
+import sys
+import sysconfig
+from pathlib import Path
+from typing import NamedTuple
+
+from runner.sandbox.spec import GATEWAY_DIRECTORY, WORKSPACE_PATH, LaunchSpec
+
+PACKAGES = ("runner", "prompts", "pilotlight")
+"""All of our code that enters the sandbox."""
+_PYTHON, _SITE, _APP = "/opt/python", "/opt/site", "/opt/app"
+
+
+class Bind(NamedTuple):
+    """A folder of the host and where it is seen inside. Paths of the host are never shown inside."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+def list_binds(spec: LaunchSpec) -> list[Bind]:
+    """Everything of the host that is visible inside, apart from /usr."""
+    root = Path(__file__).resolve().parents[2]
+    binds = [Bind(root / package, f"{_APP}/{package}") for package in PACKAGES]
+    sites = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    binds += [Bind(Path(site), f"{_SITE}{index or ''}") for index, site in enumerate(sorted(sites))]
+    if Path(sys.base_prefix) != Path("/usr"):
+        binds.append(Bind(Path(sys.base_prefix), _PYTHON))
+    binds.append(Bind(spec.socket_directory, GATEWAY_DIRECTORY))
+    binds.append(Bind(spec.workspace, WORKSPACE_PATH, writable=True))
+    return binds
+
+
+def build_command(bwrap: str, binds: list[Bind], spec: LaunchSpec, seccomp_descriptor: int) -> list[str]:
+    """The argument vector; `seccomp_descriptor` is inherited and read by bwrap."""
+    size = str(spec.limits.tmpfs_bytes)
+    command = [bwrap, "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
+    command += ["--unshare-cgroup-try", "--disable-userns", "--cap-drop", "ALL", "--die-with-parent", "--new-session"]
+    command += ["--clearenv", "--hostname", "sandbox", "--ro-bind", "/usr", "/usr"]
+    for name in ("lib", "lib64", "bin", "sbin"):
+        if Path("/", name).is_symlink():
+            command += ["--symlink", f"usr/{name}", f"/{name}"]
+        elif Path("/", name).is_dir():
+            command += ["--ro-bind", f"/{name}", f"/{name}"]
+    for bind in binds:
+        command += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.target]
+    command += ["--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm", "--size", size]
+    command += ["--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", WORKSPACE_PATH, "--seccomp", str(seccomp_descriptor)]
+    for name, value in _environment(binds).items():
+        command += ["--setenv", name, value]
+    return [*command, "--", *_payload(binds, spec)]
+
+
+def _environment(binds: list[Bind]) -> dict[str, str]:
+    environment = {"PATH": "/usr/bin", "LANG": "C.UTF-8", "HOME": "/tmp", "TZ": "UTC", "PYTHONUNBUFFERED": "1"}
+    if any(bind.target == _PYTHON for bind in binds):
+        environment["LD_LIBRARY_PATH"] = f"{_PYTHON}/lib"  # a shared libpython would else be found in /usr/lib
+    return environment
+
+
+def _payload(binds: list[Bind], spec: LaunchSpec) -> list[str]:
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    own_python = any(bind.target == _PYTHON for bind in binds)
+    python = f"{_PYTHON}/bin/{version}" if own_python else f"/usr/bin/{version}"
+    paths = [_APP, *(bind.target for bind in binds if bind.target.startswith(_SITE))]
+    return [python, "-I", "-B", f"{_APP}/runner/sandbox/boot.py", ":".join(paths), spec.module, *spec.arguments]

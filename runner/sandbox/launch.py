@@ -1,0 +1,68 @@
+"""Start a sandboxed process, or refuse and say how to repair the host."""
+
+import asyncio
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pilotlight.errors import FailedPrecondition
+from runner.sandbox.seccomp import MACHINES
+from runner.sandbox.spec import LaunchSpec
+
+_STAGE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from runner.sandbox.stage import main; main()"
+
+
+async def launch(spec: LaunchSpec) -> asyncio.subprocess.Process:
+    """Start `spec.module` in bubblewrap; standard error is a pipe, standard output too, input is empty.
+
+    Call it from a long-lived thread: the sandbox dies with the thread that started it (--die-with-parent).
+    Raises FailedPrecondition when a protection is missing on this host; nothing has been run then.
+    """
+    command = prepare(spec)
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    return await asyncio.create_subprocess_exec(*command, stdin=null, stdout=pipe, stderr=pipe, env={}, cwd="/")
+
+
+def prepare(spec: LaunchSpec) -> list[str]:
+    """Check the host, hand workspace and socket to the session's user ID, and return the command to run."""
+    bwrap = find_bwrap()
+    if os.getuid() == 0:
+        if not spec.uid:
+            raise FailedPrecondition("The sandbox was asked for without a user ID to drop to.")
+        for folder in (spec.workspace, spec.socket_directory):
+            _give(folder, spec.uid)
+    root = Path(__file__).resolve().parents[2]
+    return [sys.executable, "-I", "-B", "-c", _STAGE, str(root), spec.model_dump_json(), bwrap]
+
+
+def find_bwrap() -> str:
+    """The path of bubblewrap. Raises FailedPrecondition with the repair command."""
+    if sys.platform != "linux":
+        raise FailedPrecondition(
+            "The sandbox needs Linux.",
+            hint="On macOS set PILOTLIGHT_SANDBOX=none for development; it is refused with a cloud platform.",
+        )
+    if platform.machine() not in MACHINES:
+        raise FailedPrecondition(f"The sandbox has no system-call filter for {platform.machine()}.")
+    if not (path := shutil.which("bwrap", path="/usr/bin:/usr/local/bin:/bin")):
+        raise FailedPrecondition(
+            "bubblewrap is not installed, and nothing is ever run without the sandbox.",
+            hint="Install it: `sudo apt-get install bubblewrap` (Debian, Ubuntu) or `sudo dnf install bubblewrap`.",
+        )
+    return path
+
+
+def _give(folder: Path, uid: int) -> None:
+    for path in _walk(folder):
+        if path.lstat().st_uid != uid:
+            os.chown(path, uid, uid, follow_symlinks=False)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    yield folder
+    for parent, folders, files in os.walk(folder, followlinks=False):
+        yield from (Path(parent, name) for name in (*folders, *files))

@@ -1,0 +1,109 @@
+"""The step between the control process and bwrap: drop root, apply limits, hand over the filter, exec.
+
+bwrap started as root keeps capabilities, so root drops to a user ID of the session's own first. That user may not
+reach our folders by path (a home of mode 0700), so root first binds them to neutral names in a mount namespace of its
+own, which ends with the process: the host's mount table is never touched. Without root the caller's user ID is kept.
+"""
+
+import ctypes
+import os
+import resource
+import sys
+from pathlib import Path
+
+from runner.sandbox.bwrap import Bind, build_command, list_binds
+from runner.sandbox.seccomp import compile_filter
+from runner.sandbox.spec import LaunchSpec, Limits
+
+_CLONE_NEWNS = 0x20000
+_MS_BIND, _MS_REC, _MS_PRIVATE, _MS_NOSUID_NODEV = 0x1000, 0x4000, 0x40000, 0x6
+_PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP, _PR_CAPBSET_READ = 38, 24, 23
+_STAGES = ("/mnt", "/media", "/srv")
+
+
+def main() -> None:
+    """Read a LaunchSpec (JSON) and the path of bwrap from the arguments and become the sandbox."""
+    spec, bwrap = LaunchSpec.model_validate_json(sys.argv[1]), sys.argv[2]
+    binds = list_binds(spec)
+    if os.getuid() == 0:
+        if not spec.uid:
+            sys.exit("Refusing to start bubblewrap as root: no user ID to drop to was given.")
+        binds = _stage(binds)
+        _drop(spec.uid)
+    _limit(spec.limits, own_uid=bool(spec.uid))
+    _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    command = build_command(bwrap, binds, spec, _filter_descriptor())
+    os.chdir("/")
+    os.execve(bwrap, command, {})
+
+
+def _stage(binds: list[Bind]) -> list[Bind]:
+    _call("unshare", _CLONE_NEWNS)
+    _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
+    sources = [os.open(bind.source, os.O_PATH | os.O_DIRECTORY) for bind in binds]
+    stage = next((path for path in _STAGES if Path(path).is_dir()), "")
+    if not stage:
+        sys.exit(f"No folder to stage the sandbox on: one of {', '.join(_STAGES)} must exist.")
+    _mount("tmpfs", stage, "tmpfs", _MS_NOSUID_NODEV, "size=64k,mode=0755")
+    staged: list[Bind] = []
+    for index, (bind, source) in enumerate(zip(binds, sources, strict=True)):
+        point = Path(stage, str(index))
+        point.mkdir()
+        _mount(f"/proc/self/fd/{source}", str(point), None, _MS_BIND)
+        os.close(source)
+        staged.append(bind._replace(source=point))
+    return staged
+
+
+def _drop(uid: int) -> None:
+    for capability in range(64):
+        if _LIBC.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
+            _call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
+
+def _limit(limits: Limits, own_uid: bool) -> None:
+    wanted = {
+        resource.RLIMIT_AS: limits.address_space_bytes,
+        resource.RLIMIT_CPU: limits.cpu_seconds,
+        resource.RLIMIT_NOFILE: limits.open_files,
+        resource.RLIMIT_FSIZE: limits.file_bytes,
+        resource.RLIMIT_CORE: 0,
+    }
+    if own_uid:
+        wanted[resource.RLIMIT_NPROC] = limits.processes
+    for name, value in wanted.items():
+        hard = resource.getrlimit(name)[1]
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(name, (bound, bound))
+
+
+def _filter_descriptor() -> int:
+    reader, writer = os.pipe()
+    os.write(writer, compile_filter())
+    os.close(writer)
+    os.set_inheritable(reader, True)
+    return reader
+
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def _call(name: str, *arguments: int) -> None:
+    if getattr(_LIBC, name)(*(ctypes.c_ulong(argument) for argument in arguments)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}{arguments}: {os.strerror(number)}")
+
+
+def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    parts = [None if part is None else part.encode() for part in (source, target, kind)]
+    options = None if data is None else data.encode()
+    if _LIBC.mount(parts[0], parts[1], parts[2], ctypes.c_ulong(flags), options) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"mount {source} on {target}: {os.strerror(number)}")
+
+
+if __name__ == "__main__":
+    main()

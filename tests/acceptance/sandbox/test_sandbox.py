@@ -1,0 +1,93 @@
+"""The sandbox on this host: every protection holds, each probe can fail, and nothing starts without protections."""
+
+import asyncio
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pilotlight.errors import FailedPrecondition
+from runner.sandbox.bwrap import build_command, list_binds
+from runner.sandbox.check import check_sandbox
+from runner.sandbox.launch import launch, prepare
+from runner.sandbox.seccomp import MACHINES, compile_filter
+from runner.sandbox.spec import LaunchSpec, session_uid
+
+UID = session_uid("test", 210_000) if os.getuid() == 0 else None
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> LaunchSpec:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "socket").mkdir()
+    return LaunchSpec(session="test", workspace=tmp_path / "work", socket_directory=tmp_path / "socket", uid=UID)
+
+
+def run(spec: LaunchSpec) -> tuple[int | None, str, str]:
+    async def start() -> tuple[int | None, str, str]:
+        process = await launch(spec)
+        output, complaint = await asyncio.wait_for(process.communicate(), 60)
+        return process.returncode, output.decode(), complaint.decode()
+
+    return asyncio.run(start())
+
+
+def test_every_protection_holds_on_this_host() -> None:
+    findings = asyncio.run(check_sandbox())
+    assert len(findings) > 60
+    assert [finding for finding in findings if not finding.ok] == []
+
+
+def test_module_runs_in_the_workspace_and_only_there(spec: LaunchSpec) -> None:
+    code, output, complaint = run(spec.model_copy(update={"module": "platform"}))
+    assert (code, complaint) == (0, "")
+    assert output.startswith("Linux")
+
+
+def test_root_without_a_uid_to_drop_to_is_refused(spec: LaunchSpec) -> None:
+    if os.getuid() != 0:
+        assert prepare(spec)
+        return
+    with pytest.raises(FailedPrecondition, match="user ID"):
+        prepare(spec.model_copy(update={"uid": None}))
+
+
+def test_workspace_belongs_to_the_session_and_host_is_unchanged(spec: LaunchSpec) -> None:
+    before = Path("/proc/self/mounts").read_text()
+    run(spec.model_copy(update={"module": "platform"}))
+    assert Path("/proc/self/mounts").read_text() == before
+    assert spec.workspace.stat().st_uid == (UID or os.getuid())
+
+
+def test_boot_refuses_to_run_unconfined() -> None:
+    boot = Path(__file__).parents[3] / "runner/sandbox/boot.py"
+    done = subprocess.run(
+        [sys.executable, "-I", str(boot), "", "platform"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "not closed" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("flag", "arguments"),
+    [("--cap-drop", 2), ("--remount-ro", 2), ("--disable-userns", 1), ("--new-session", 1), ("--unshare-net", 1)],
+)
+def test_command_carries_the_protection(spec: LaunchSpec, flag: str, arguments: int) -> None:
+    command = build_command("/usr/bin/bwrap", list_binds(spec), spec, 9)
+    assert flag in command
+    assert len(command[command.index(flag) :]) > arguments
+
+
+@pytest.mark.parametrize("machine", list(MACHINES))
+def test_filter_is_well_formed(machine: str) -> None:
+    program = compile_filter(machine)
+    steps = [struct.unpack("=HBBI", program[at : at + 8]) for at in range(0, len(program), 8)]
+    assert len(steps) < 4096
+    for index, (code, if_true, if_false, _) in enumerate(steps):
+        if code & 0x07 == 0x05:
+            assert index + 1 + max(if_true, if_false) < len(steps), "a jump leaves the program"
+    assert steps[-1][0] == 0x06

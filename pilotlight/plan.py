@@ -111,12 +111,14 @@ class Cost(Wire):
 
 
 class Rule(Wire):
-    """What one request field may be under a grant. Exactly one of: `equals`, `one_of`, `minimum`/`maximum`."""
+    """What one request field may be under a grant. One of: `equals`, `one_of`, `max_bytes`, `minimum`/`maximum`."""
 
     equals: Any = None
     one_of: list[Any] | None = None
     minimum: float | None = None
     maximum: float | None = None
+    max_bytes: int | None = None
+    """For content that cannot be listed in advance (the messages of an evaluation): any value of this size as JSON."""
     is_equals: bool = False
 
     @classmethod
@@ -130,6 +132,8 @@ class Rule(Wire):
             return _same(value, self.equals)
         if self.one_of is not None:
             return any(_same(value, option) for option in self.one_of)
+        if self.max_bytes is not None:
+            return len(canonical_json(value).encode()) <= self.max_bytes
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)

@@ -1,1 +1,1 @@
-"""Which RPC a request is, and whether it is allowed. Pure: no I/O."""
+"""Which method a request is, and whether it is allowed. Pure: requests in, verdicts out, no I/O but its own data."""

@@ -1,0 +1,42 @@
+"""Evaluation loss: the mean cross-entropy per trained token over a whole set."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from local_platform.training.forward import pack_losses
+from local_platform.training.model import Device
+from local_platform.training.packing import Budget, Pack, build_pack, fill
+from local_platform.training.rows import Rows
+
+MIN_TOKENS = 2048
+"""Evaluation keeps no activations, so small training batches need not bind it."""
+
+
+class Evaluator:
+    """One evaluation set, packed once. Message weights choose the tokens; rows of negative weight show what not to
+    say and are left out; all others count alike."""
+
+    def __init__(self, rows: Rows, budget: Budget, device: Device) -> None:
+        counted = np.flatnonzero(rows.weights > 0)
+        tokens = max(budget.tokens if budget.rows is None else 0, MIN_TOKENS)
+        self._device = device
+        self._packs: list[Pack] = [
+            build_pack(rows, chosen, device.device) for chosen in fill(rows.lengths, counted, Budget(tokens))
+        ]
+        self.rows = len(counted)
+        self.tokens = int(rows.lengths[counted].sum())
+
+    @torch.no_grad()
+    def loss(self, model: torch.nn.Module, check: Callable[[], None]) -> float:
+        """The mean over all trained tokens. `check` is called between passes and may raise to stop."""
+        model.eval()
+        total, count = 0.0, 0
+        for pack in self._packs:
+            check()
+            losses = pack_losses(model, pack, self._device)
+            total += losses.double().sum().item()
+            count += losses.numel()
+        model.train()
+        return total / count

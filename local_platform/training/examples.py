@@ -1,0 +1,86 @@
+"""The rows of a dataset file, tokenised and checked, through a cache in the work directory."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from local_platform.training.render import Renderer
+from local_platform.training.rows import Rows, RowsBuilder, load_rows, save_rows
+from pilotlight.errors import InvalidArgument
+
+
+def iter_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open() as file:
+        for line, text in enumerate(file, 1):
+            if text.strip():
+                yield line, json.loads(text)
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset file and what its tokens depend on."""
+
+    path: Path
+    vocabulary: int
+    """Rows of the model's embedding table; ids must lie below."""
+    cache: Path
+    key: str
+    """Identifies tokenizer, template and context length."""
+
+
+def read_examples(source: Source, renderer: Renderer, on_row: Callable[[], None]) -> Rows:
+    """All trainable rows of a file. Rows of sample weight 0 [P28] and rows without trained tokens are left out.
+
+    `on_row` is called once per row and may raise to stop. Raises InvalidArgument, with the line, for rows that cannot
+    be rendered and for ids outside the vocabulary, and when nothing is left to train on.
+    """
+    stat = source.path.stat()
+    name = hashlib.sha256(f"{source.key}:{source.path}:{stat.st_size}:{stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    cached = source.cache / f"{name}.npz"
+    if cached.exists():
+        return load_rows(cached)
+    rows = _trainable(_render_file(source, renderer, on_row), source.path)
+    source.cache.mkdir(parents=True, exist_ok=True)
+    save_rows(rows, cached)
+    return rows
+
+
+def _render_file(source: Source, renderer: Renderer, on_row: Callable[[], None]) -> Rows:
+    builder = RowsBuilder()
+    for index, (line, row) in enumerate(iter_rows(source.path)):
+        on_row()
+        try:
+            examples = renderer.examples(row, index, line)
+        except InvalidArgument as error:
+            raise InvalidArgument(f"Line {line}: {error.message}", hint=error.hint) from error
+        for example in examples:
+            if max(example.ids) >= source.vocabulary:
+                raise InvalidArgument(
+                    f"Line {line}: token id {max(example.ids)} is outside the model's vocabulary of "
+                    f"{source.vocabulary}: tokenizer and model do not belong together."
+                )
+            builder.add(example)
+    return builder.build()
+
+
+def _trainable(rows: Rows, path: Path) -> Rows:
+    kept = np.flatnonzero((rows.trained_counts > 0) & (rows.weights != 0))
+    if not len(kept):
+        raise InvalidArgument(
+            f"No row of {path.name} has a token to train on.",
+            hint="Every row needs an assistant message of weight 1 that begins within the context length.",
+        )
+    if len(kept) < len(rows):
+        dropped = np.setdiff1d(np.arange(len(rows)), kept)
+        lines = ", ".join(str(line) for line in rows.line[dropped[:10]])
+        log.warning("%d of %d rows train on nothing and are left out; lines %s", len(dropped), len(rows), lines)
+    return rows.select(kept) if len(kept) < len(rows) else rows

@@ -63,7 +63,7 @@ class ServedModel(NamedTuple):
 
 
 class ModelResolver(Protocol):
-    """Finds the deployment behind a name [P74]: `accounts/a/deployments/d`, `accounts/a/models/m`, `<model>#<deployment>`.
+    """The deployment behind a name [P74]: `accounts/a/deployments/d`, `accounts/a/models/m`, `<model>#<deployment>`.
 
     Both methods are called from worker threads, may block on the database, and count as traffic where they resolve.
     """

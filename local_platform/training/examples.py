@@ -1,26 +1,17 @@
 """The rows of a dataset file, tokenised and checked, through a cache in the work directory."""
 
 import hashlib
-import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from local_platform.training.render import Renderer
 from local_platform.training.rows import Rows, RowsBuilder, load_rows, save_rows
+from pilotlight.dataset import iter_rows
 from pilotlight.errors import InvalidArgument
-
-
-def iter_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open() as file:
-        for line, text in enumerate(file, 1):
-            if text.strip():
-                yield line, json.loads(text)
-
 
 log = logging.getLogger(__name__)
 

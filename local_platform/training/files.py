@@ -2,14 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 
 @contextmanager
-def replace_file(path: Path) -> Iterator[IO[bytes]]:
+def replace_file(path: Path) -> Generator[IO[bytes]]:
     """A binary file that takes the place of `path` when the block ends well, and is gone when it does not."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -16,6 +16,7 @@ from local_platform.training.model import (
     load_base,
     prepare_process,
     save_adapter,
+    vocabulary_size,
 )
 from local_platform.training.packing import Budget, Plan
 from local_platform.training.progress import Metrics, Progress
@@ -37,7 +38,7 @@ def run_job(spec: JobSpec, progress: Progress, stop: StopSignal) -> None:
     base = load_base(spec, device)
     tokenizer = load_tokenizer(spec)
     progress.write("RUNNING", "Reading the data.")
-    training, evaluation = load_data(spec, tokenizer, base.get_input_embeddings().num_embeddings, progress)
+    training, evaluation = load_data(spec, tokenizer, vocabulary_size(base), progress)
     model = add_adapter(base, spec)
     budget = Budget(spec.batch_size, spec.batch_size_samples)
     plan = Plan(training.lengths, budget, spec.gradient_accumulation_steps, spec.epochs, spec.seed)

@@ -30,13 +30,18 @@ def _text_of_part(part: object) -> str:
     return str(part["text"])
 
 
-def to_template(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
-    """Messages with plain text content, tool call arguments as objects, and no training weights."""
+def to_template(messages: object) -> list[Message]:
+    """Messages with plain text content and tool call arguments as objects. Raises InvalidArgument for what is none."""
+    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
+        raise InvalidArgument("Missing required field 'messages'.")
+    if not all(isinstance(message, Mapping) and isinstance(message.get("role"), str) for message in messages):
+        raise InvalidArgument("Every message must be an object with a role.")
     return [_to_template(message) for message in messages]
 
 
 def _to_template(message: Mapping[str, Any]) -> Message:
-    plain: Message = {key: value for key, value in message.items() if key != "weight" and value is not None}
+    plain: Message = {key: value for key, value in message.items() if value is not None}
+    plain["weight"] = message.get("weight", 1)
     plain["content"] = text_of(message.get("content"))
     if calls := message.get("tool_calls"):
         plain["tool_calls"] = [_with_object_arguments(call) for call in calls]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from local_platform.training import attention
 from local_platform.training.spec import JobSpec
@@ -51,7 +51,7 @@ def prepare_process(spec: JobSpec, device: Device) -> None:
     torch.use_deterministic_algorithms(True, warn_only=device.gpu)
 
 
-def load_base(spec: JobSpec, device: Device) -> torch.nn.Module:
+def load_base(spec: JobSpec, device: Device) -> PreTrainedModel:
     """The frozen base with packed attention. Raises FailedPrecondition if the folder holds no usable checkpoint."""
     directory = spec.base_model_directory
     if not (directory / "config.json").is_file():
@@ -69,7 +69,15 @@ def load_base(spec: JobSpec, device: Device) -> torch.nn.Module:
     if device.gpu:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
-    return model.to(device.device)
+    torch.nn.Module.to(model, device.device)
+    return model
+
+
+def vocabulary_size(base: PreTrainedModel) -> int:
+    """Rows of the embedding table: token ids must lie below."""
+    embeddings = base.get_input_embeddings()
+    assert isinstance(embeddings, torch.nn.Embedding)
+    return embeddings.num_embeddings
 
 
 def _context_length(config: dict[str, Any]) -> int | None:
@@ -77,7 +85,7 @@ def _context_length(config: dict[str, Any]) -> int | None:
     return inner.get("max_position_embeddings")
 
 
-def add_adapter(base: torch.nn.Module, spec: JobSpec) -> PeftModel:
+def add_adapter(base: PreTrainedModel, spec: JobSpec) -> PeftModel:
     """A fresh LoRA on every linear layer but the head, or the one to start from [P50]."""
     alpha = spec.lora_alpha_ratio * spec.lora_rank
     config = LoraConfig(

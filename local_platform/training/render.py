@@ -47,7 +47,7 @@ class Renderer:
 
     def examples(self, row: dict[str, Any], index: int, line: int) -> list[Example]:
         """What one dataset row trains on: one example, or one per assistant turn; none if all weights are 0."""
-        weight = float(row.get("weight", 1.0))
+        weight = float(row.get("weight") if row.get("weight") is not None else 1.0)
         return [
             Example(*self._encode(rendered), weight=weight, row=index, line=line)
             for rendered in self.render(row)
@@ -56,10 +56,10 @@ class Renderer:
 
     def render(self, row: dict[str, Any]) -> list[Rendered]:
         """The texts of a row and their trained spans."""
-        raw, tools = row["messages"], row.get("tools") or None
+        raw, tools = row.get("messages"), row.get("tools") or None
         messages = to_template(raw)
         turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-        trained = [i for i in turns if raw[i].get("weight", 1) != 0]
+        trained = [i for i in turns if messages[i]["weight"] != 0]
         if not any(messages[i].get(REASONING) for i in turns):
             whole = self._whole(messages, turns, trained, tools)
             if whole is not None:
@@ -105,9 +105,10 @@ class Renderer:
             chat_template=self._template,
             return_assistant_tokens_mask=marked,
             add_generation_prompt=prompt,
-            **self._special,
+            **self._special,  # pyright: ignore[reportArgumentType] template variables, not the named parameters
         )
-        return texts[0], [(start, end) for start, end in blocks[0]] if marked else []
+        spans: list[Span] = [(int(start), int(end)) for start, end in blocks[0]] if marked else []
+        return texts[0], spans
 
     def _encode(self, rendered: Rendered) -> tuple[list[int], list[Span]]:
         """Token ids, cut at the context length, and the token spans that carry loss."""

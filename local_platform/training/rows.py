@@ -40,6 +40,11 @@ class Rows:
         return len(self.weights)
 
     @cached_property
+    def bounds(self) -> np.ndarray:
+        """(rows, 2) where each row begins and ends in the flat arrays."""
+        return np.stack([self.offsets[:-1], self.offsets[1:]], axis=1)
+
+    @cached_property
     def lengths(self) -> np.ndarray:
         """(rows,) tokens of each row."""
         return np.diff(self.offsets)
@@ -59,7 +64,7 @@ class Rows:
 
     def select(self, chosen: np.ndarray) -> "Rows":
         """The rows at these positions, in this order."""
-        parts = [np.arange(self.offsets[i], self.offsets[i + 1]) for i in chosen]
+        parts = [np.arange(a, b) for a, b in self.bounds[chosen].tolist()]
         flat = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
         offsets = np.concatenate([[0], np.cumsum(self.lengths[chosen])]).astype(np.int64)
         per_row = (part[chosen] for part in (self.weights, self.row, self.line))

@@ -2,7 +2,7 @@
 
 
 def learning_rate(step: int, total: int, warmup: int, peak: float) -> float:
-    """Of the step that comes after `step` finished ones: a linear ramp from 0 to `peak`, then linear to 0 at `total`."""
+    """Of the step after `step` finished ones: a linear ramp from 0 to `peak`, then linearly down to 0 at `total`."""
     if step < warmup:
         return peak * step / warmup
     return peak * max(0, total - step) / max(1, total - warmup)

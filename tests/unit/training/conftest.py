@@ -38,6 +38,10 @@ CHATML = (
 UNMARKED = CHATML.replace("{% generation %}", "").replace("{% endgeneration %}", "")
 
 
+END = 257
+"""Id of the end-of-turn token."""
+
+
 def byte_tokenizer() -> PreTrainedTokenizerFast:
     """One token per byte and four special ones."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -69,8 +73,8 @@ def base_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         max_position_embeddings=512,
         tie_word_embeddings=True,
         initializer_range=0.1,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=END,
+        pad_token_id=END + 1,
     )
     Qwen3ForCausalLM(config).save_pretrained(directory)
     tokenizer.save_pretrained(directory)

@@ -31,6 +31,10 @@ class Settings(BaseSettings):
     platform_port: int = 8788
     platform_jobs: int = 2
     """Training jobs the local platform runs at a time, one thread each on a CPU."""
+    platform_minimum_to_zero_seconds: float = Field(default=300.0, gt=0)
+    """Shortest scale-to-zero window a deployment may have [P75]; tests shorten it."""
+    concurrent_turns: int = Field(default=4, ge=1)
+    """Sessions at work at a time; others wait in the queue."""
     sandbox: Literal["bwrap", "none"] = "bwrap"
     """`none` is for development on macOS only, and refused with any backend but the local one."""
     sandbox_uid_base: int = 210_000

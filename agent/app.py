@@ -1,0 +1,84 @@
+"""Assembles the control process: Agent API, identity, and the front door to the platform, on one port."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from agent import turn_api
+from agent.context import Control
+from agent.dispatch import Dispatcher
+from agent.failures import add_error_handlers
+from agent.launchers import Launcher, choose_launcher
+from agent.routes import artifacts, estimates, events, sessions
+from agent.store import create_tables
+from gateway import tables as gateway_tables
+from pilotlight import __version__
+from pilotlight.database import open_engine
+from pilotlight.identity import bootstrap, identity_router
+from pilotlight.settings import Settings
+
+
+def build_app(settings: Settings, launcher: Launcher | None = None) -> FastAPI:
+    """Open the database, create what is missing, and build the app. Turns run while its lifespan does.
+
+    On first start the account and its admin key are created; the key is written to `<home>/admin.key`.
+    """
+    engine = open_engine(settings.control_database_url)
+    create_tables(engine)
+    gateway_tables.create_tables(engine)
+    bootstrap(engine, settings.account, settings.home / "admin.key")
+    dispatcher = Dispatcher(engine, settings, launcher or choose_launcher(settings))
+    control = Control(settings, engine, dispatcher)
+    app = _new_app(control, lifespan=_lifespan)
+    app.include_router(identity_router(engine), include_in_schema=False)
+    for routes in (sessions, events, artifacts, estimates):
+        app.include_router(routes.router)
+    app.add_api_route("/healthz", _check_health, include_in_schema=False)
+    app.openapi = lambda: _describe(app)  # pyright: ignore[reportAttributeAccessIssue]
+    return app
+
+
+def build_turn_app(control: Control) -> FastAPI:
+    """What the runner of a turn reaches through its socket: the Turn API and the gateway."""
+    app = _new_app(control)
+    app.include_router(turn_api.router)
+    return app
+
+
+def _new_app(control: Control, **options: Any) -> FastAPI:
+    app = FastAPI(title="Pilotlight Agent API", version=__version__, docs_url=None, redoc_url=None, **options)
+    app.state.control = control
+    app.router.redirect_slashes = False
+    add_error_handlers(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
+    control: Control = app.state.control
+    await control.dispatcher.start(build_turn_app(control))
+    try:
+        yield
+    finally:
+        await control.dispatcher.close()
+        control.engine.dispose()
+
+
+def _check_health() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document; invalid requests get 400, so the 422 that FastAPI assumes is left out."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        for path in document["paths"].values():
+            for operation in path.values():
+                operation["responses"].pop("422", None)
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,50 @@
+"""What routes work with, and how they get it."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy import Engine
+
+from agent.dispatch import Dispatcher
+from pilotlight.errors import PermissionDenied
+from pilotlight.identity import Principal, authenticate, bearer_of
+from pilotlight.settings import Settings
+
+
+@dataclass(frozen=True)
+class Control:
+    """The control process: opened once by `agent.app.build_app`."""
+
+    settings: Settings
+    engine: Engine
+    dispatcher: Dispatcher
+
+
+def find_control(request: Request) -> Control:
+    """The control process that serves this request."""
+    return request.app.state.control
+
+
+ControlDep = Annotated[Control, Depends(find_control)]
+
+
+def identify(request: Request, control: ControlDep) -> Principal:
+    """Who calls. Raises Unauthenticated."""
+    return authenticate(control.engine, bearer_of(request))
+
+
+AnyCallerDep = Annotated[Principal, Depends(identify)]
+
+
+def admit(account: str, caller: AnyCallerDep) -> Principal:
+    """The caller, when the path names its own account. Raises PermissionDenied else."""
+    if account != caller.account:
+        raise PermissionDenied(
+            f"This key belongs to the account {caller.account}, not to {account[:80]!r}.",
+            hint="Use the account of the key.",
+        )
+    return caller
+
+
+CallerDep = Annotated[Principal, Depends(admit)]

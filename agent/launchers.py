@@ -1,0 +1,75 @@
+"""How a runner process is started: in the sandbox, or plainly for development on macOS."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from agent.sockets import SOCKET_NAME
+from agent.turns import Turn
+from pilotlight.errors import FailedPrecondition
+from pilotlight.settings import Settings
+from runner.sandbox.launch import launch
+from runner.sandbox.spec import LaunchSpec
+
+RUNNER_MODULE = "runner.main"
+
+
+class Launcher(Protocol):
+    """Starts the process of a turn, with piped standard output and error and no input."""
+
+    async def __call__(self, turn: Turn, workspace: Path, socket_folder: Path) -> asyncio.subprocess.Process:
+        """Raises PilotlightError or OSError when it cannot."""
+        ...
+
+
+def choose_launcher(settings: Settings) -> Launcher:
+    """The launcher that the settings ask for. Raises FailedPrecondition for `none` with a cloud platform."""
+    if settings.sandbox == "bwrap":
+        return SandboxLauncher(settings.sandbox_uid_base)
+    if settings.backend != "local":
+        raise FailedPrecondition(
+            "sandbox=none is for development with the local platform only.",
+            hint="Unset PILOTLIGHT_SANDBOX, and run on Linux with bubblewrap.",
+        )
+    return PlainLauncher([sys.executable, "-P", "-m", RUNNER_MODULE])
+
+
+class SandboxLauncher:
+    """bubblewrap; each session has a user ID of its own when the control process runs as root."""
+
+    def __init__(self, uid_base: int) -> None:
+        self._uid_base = uid_base
+
+    async def __call__(self, turn: Turn, workspace: Path, socket_folder: Path) -> asyncio.subprocess.Process:
+        """Start the runner with nothing but its workspace and its socket."""
+        uid = self._uid_base + turn.slot % 50_000 if os.getuid() == 0 else None
+        spec = LaunchSpec(
+            session=turn.session, workspace=workspace, socket_directory=socket_folder, module=RUNNER_MODULE, uid=uid
+        )
+        return await launch(spec)
+
+
+class PlainLauncher:
+    """A plain child process: no isolation at all."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+
+    async def __call__(self, turn: Turn, workspace: Path, socket_folder: Path) -> asyncio.subprocess.Process:
+        """Start the command in the workspace, with our code importable and no secrets in its environment."""
+        root = str(Path(__file__).resolve().parents[1])
+        environment = {
+            "PATH": os.environ.get("PATH", ""),
+            "HOME": str(workspace),
+            "PYTHONPATH": root,
+            "PILOTLIGHT_SOCKET": str(socket_folder / SOCKET_NAME),
+            "PILOTLIGHT_WORKSPACE": str(workspace),
+        }
+        pipe, null = subprocess.PIPE, subprocess.DEVNULL
+        return await asyncio.create_subprocess_exec(
+            *self._command, stdin=null, stdout=pipe, stderr=pipe, env=environment, cwd=workspace, start_new_session=True
+        )

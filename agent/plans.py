@@ -1,0 +1,76 @@
+"""Plans a runner proposes: checked, hashed, kept. Nothing is granted here."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from sqlmodel import Session
+
+import prompts
+from agent import journal, spending
+from agent.questions import require_turn
+from agent.tables import PlanRow, SessionRow
+from pilotlight.clock import now, to_rfc3339
+from pilotlight.errors import FailedPrecondition, InvalidArgument
+from pilotlight.money import from_micros, show
+from pilotlight.names import CATALOGUE_ACCOUNT
+from pilotlight.plan import Plan
+
+_ACCOUNT = re.compile(r"\baccounts/([^/\s\"']+)/")
+
+
+def keep_plan(db: Session, row: SessionRow, plan: Plan, epoch: int) -> PlanRow:
+    """Make `plan` the session's plan; the same plan again changes nothing.
+
+    Raises InvalidArgument for a plan of another session or account, FailedPrecondition when its grants exceed the
+    session's spend limit, Aborted for a stale epoch.
+    """
+    require_turn(db, row, epoch)
+    _check_plan(db, row, plan)
+    digest = plan.digest()
+    stored = db.get(PlanRow, (row.id, digest))
+    if stored is None:
+        stored = PlanRow(
+            session_id=row.id,
+            plan_hash=digest,
+            document=plan.canonical(),
+            markdown=prompts.render_plan(plan),
+            time=to_rfc3339(now()),
+        )
+        db.add(stored)
+        db.flush()
+    if row.plan_hash != digest:
+        journal.set_fields(db, row.id, {"plan_hash": digest}, epoch=epoch)
+    return stored
+
+
+def _check_plan(db: Session, row: SessionRow, plan: Plan) -> None:
+    if plan.session not in (row.id, f"accounts/{row.account}/sessions/{row.id}"):
+        raise InvalidArgument(f"The plan is for session {plan.session[:80]!r}, not {row.id!r}.")
+    document = plan.model_dump(mode="json")
+    del document["instruction"]  # the user's words may mention anything
+    for account in _accounts(document):
+        if account not in (row.account, CATALOGUE_ACCOUNT):
+            raise InvalidArgument(f"The plan names the account {account[:80]!r}, which is neither yours nor public.")
+    _check_limit(db, row, plan)
+
+
+def _check_limit(db: Session, row: SessionRow, plan: Plan) -> None:
+    if row.spend_limit_micros is None:
+        return
+    spent = spending.read_cost(db, row.id).so_far
+    wanted = sum((grant.max_cost for grant in plan.grants), spent)
+    limit = from_micros(row.spend_limit_micros)
+    if wanted > limit:
+        raise FailedPrecondition(f"The plan may cost up to {show(wanted)}; this session's limit is {show(limit)}.")
+
+
+def _accounts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from _ACCOUNT.findall(value)
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _accounts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _accounts(inner)

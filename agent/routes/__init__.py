@@ -1,0 +1,1 @@
+"""Routes of the Agent API, one module per collection."""

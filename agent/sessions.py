@@ -1,0 +1,157 @@
+"""Create, read and delete sessions: one transaction each."""
+
+import secrets
+from typing import Any
+
+from sqlalchemy import Engine, delete, func
+from sqlmodel import Session, col, select
+
+from agent import journal, spending
+from agent.requests import find_reply, keep_reply
+from agent.states import Status
+from agent.store import get_session, reading, writing
+from agent.tables import (
+    AnswerRow,
+    EventRow,
+    InstructionRow,
+    PlanRow,
+    QuestionRow,
+    RequestRow,
+    SessionRow,
+    TurnRow,
+)
+from agent.views import session_name, show_session, summarize_session
+from agent.wire import CreateSession
+from agent.workspace import Workspace
+from pilotlight.clock import now, to_rfc3339
+from pilotlight.errors import FailedPrecondition, InvalidArgument, PermissionDenied
+from pilotlight.identity import Principal, check_writer
+from pilotlight.listing import ListParams, list_page
+from pilotlight.money import to_micros
+from pilotlight.settings import Settings
+
+Json = dict[str, Any]
+
+LIST_FIELDS = frozenset(
+    {
+        "name",
+        "sessionId",
+        "instruction",
+        "scope",
+        "status",
+        "statusInfo",
+        "phase",
+        "createTime",
+        "updateTime",
+        "createdBy",
+        "turn",
+    }
+)
+_ACTIVE = (Status.PENDING.value, Status.RUNNING.value)
+
+
+def check_request(body: CreateSession, caller: Principal) -> None:
+    """What creation checks beyond the schema. Raises InvalidArgument, PermissionDenied."""
+    check_writer(caller)
+    ceiling = body.auto_approve
+    if ceiling is None:
+        return
+    if ceiling.expire_time <= now():
+        raise InvalidArgument("autoApprove.expireTime is in the past.")
+    if caller.service_account:
+        # The ceiling is a person's approval in advance; the key that drives must not approve itself.
+        raise PermissionDenied("autoApprove must be set by a person, not by a service account.")
+
+
+def create_session(engine: Engine, settings: Settings, caller: Principal, body: CreateSession) -> tuple[Json, bool]:
+    """Store a pending session; returns its wire form and whether it is new (False: a replay of the requestId)."""
+    scope = f"accounts/{caller.account}/sessions"
+    with writing(engine) as db:
+        if (reply := find_reply(db, scope, body.request_id, body)) is not None:
+            return reply, False
+        row = _new_row(db, caller, body)
+        Workspace(settings, row.id).make()
+        db.add(row)
+        db.flush()
+        payload = {"status": Status.PENDING.value, "move": "create", "reason": "", "instruction": row.instruction}
+        journal.append(db, row.id, "status", payload)
+        spending.set_limit(db, row.id, body.spend_limit_usd)
+        reply = show_session(db, settings, get_session(db, row.account, row.id)).model_dump(mode="json", by_alias=True)
+        keep_reply(db, scope, body.request_id, body, reply)
+    return reply, True
+
+
+def list_sessions(engine: Engine, account: str, params: ListParams) -> Json:
+    """A page of the account's sessions, newest first unless ordered otherwise."""
+    if not params.order_by:
+        params = params._replace(order_by="createTime desc")
+    with reading(engine) as db:
+        rows = db.exec(select(SessionRow).where(SessionRow.account == account)).all()
+        resources = [summarize_session(db, row).model_dump(mode="json", by_alias=True) for row in rows]
+    return list_page(resources, params, "sessions", LIST_FIELDS)
+
+
+def read_session(engine: Engine, settings: Settings, account: str, session_id: str) -> Json:
+    """One session, whole."""
+    with reading(engine) as db:
+        view = show_session(db, settings, get_session(db, account, session_id))
+    return view.model_dump(mode="json", by_alias=True)
+
+
+def delete_session(engine: Engine, settings: Settings, caller: Principal, session_id: str) -> None:
+    """Remove the record and the workspace; refused while a turn is pending or running. Spending records stay."""
+    with writing(engine) as db:
+        row = get_session(db, caller.account, session_id)
+        check_writer(caller, row.created_by)
+        if row.status in _ACTIVE:
+            raise FailedPrecondition(
+                f"Session {session_id} is {row.status}.",
+                hint=f"Cancel it first: `firectl session cancel {session_id}`.",
+            )
+        for table in (EventRow, InstructionRow, QuestionRow, AnswerRow, PlanRow, TurnRow):
+            db.connection().execute(delete(table).where(col(table.session_id) == session_id))
+        db.connection().execute(delete(RequestRow).where(col(RequestRow.scope) == session_name(row)))
+        db.connection().execute(delete(SessionRow).where(col(SessionRow.id) == session_id))
+    Workspace(settings, session_id).remove()
+
+
+def _new_row(db: Session, caller: Principal, body: CreateSession) -> SessionRow:
+    moment, ceiling = now(), body.auto_approve
+    text = to_rfc3339(moment)
+    return SessionRow(
+        id=_new_id(db, int(moment.timestamp())),
+        slot=(db.exec(select(func.max(SessionRow.slot))).one() or 0) + 1,
+        account=caller.account,
+        created_by=caller.email,
+        instruction=body.instruction,
+        scope=body.scope,
+        status=Status.PENDING.value,
+        create_time=text,
+        update_time=text,
+        turn=1,
+        spend_limit_micros=None if body.spend_limit_usd is None else to_micros(body.spend_limit_usd),
+        auto_approve_micros=to_micros(ceiling.max_usd) if ceiling else None,
+        auto_approve_expires=to_rfc3339(ceiling.expire_time) if ceiling else None,
+        auto_approve_by=caller.email if ceiling else None,
+    )
+
+
+def _new_id(db: Session, seconds: int) -> str:
+    while True:
+        candidate = f"{seconds}-{secrets.token_hex(2)}"
+        if db.get(SessionRow, candidate) is None:
+            return candidate
+        seconds += 1 if secrets.randbelow(1000) == 0 else 0  # 65,536 IDs a second are enough; never loop for ever
+
+
+def check_cleanup(engine: Engine, caller: Principal, session_id: str, confirm: bool) -> str:
+    """The session's ID, when the caller may clean up after it now.
+
+    Raises FailedPrecondition for a removal while the session is at work.
+    """
+    with reading(engine) as db:
+        row = get_session(db, caller.account, session_id)
+    check_writer(caller, row.created_by)
+    if confirm and row.status in _ACTIVE:
+        raise FailedPrecondition(f"Session {session_id} is {row.status}.", hint="Cancel it first.")
+    return row.id

@@ -1,0 +1,170 @@
+"""Tables of the control process that the agent owns. SQLite and PostgreSQL alike: text, integers and floats only.
+
+Times are RFC 3339 UTC text of fixed width, so that they compare as text. JSON columns hold ASCII JSON text.
+"""
+
+from typing import ClassVar
+
+from sqlalchemy import Index, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+
+class SessionRow(SQLModel, table=True):
+    """One session: the truth about it [DESIGN section 3]."""
+
+    __tablename__: ClassVar[str] = "sessions"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    id: str = Field(primary_key=True)
+    slot: int = Field(unique=True)
+    """Distinct small number: the session's own user ID in the sandbox is the base plus this."""
+    account: str = Field(index=True)
+    created_by: str
+    instruction: str
+    scope: str = "optimize"
+    status: str = Field(index=True)
+    narrative: str = ""
+    """The last status_info text; what statusInfo shows while no question is open."""
+    phase: str | None = None
+    create_time: str
+    update_time: str
+    last_seq: int = 0
+    version: int = 1
+    """Raised by every change but plain events: the source of the etag."""
+    turn: int = 0
+    epoch: int = 0
+    """Raised whenever a runner starts. A write of an older one is refused."""
+    spend_limit_micros: int | None = None
+    auto_approve_micros: int | None = None
+    auto_approve_expires: str | None = None
+    auto_approve_by: str | None = None
+    plan_hash: str | None = None
+    question_id: str | None = None
+    """The open question while the session waits."""
+    seen_instruction: int = 0
+    """How many later instructions a runner has read."""
+    graph_version: str | None = None
+
+
+class EventRow(SQLModel, table=True):
+    """One event. `key` makes a runner's retry harmless."""
+
+    __tablename__: ClassVar[str] = "events"  # pyright: ignore[reportIncompatibleVariableOverride]
+    __table_args__ = (
+        UniqueConstraint("session_id", "key"),
+        Index("events_by_time", "session_id", "time"),
+    )
+
+    session_id: str = Field(primary_key=True, foreign_key="sessions.id")
+    seq: int = Field(primary_key=True)
+    type: str
+    time: str
+    turn: int
+    epoch: int
+    key: str | None = None
+    payload: str
+
+
+class InstructionRow(SQLModel, table=True):
+    """What the user said after the first instruction and outside of answers, in order from 1."""
+
+    __tablename__: ClassVar[str] = "instructions"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    session_id: str = Field(primary_key=True, foreign_key="sessions.id")
+    number: int = Field(primary_key=True)
+    text: str
+    time: str
+    principal: str
+
+
+class QuestionRow(SQLModel, table=True):
+    """A question the session asked. `digest` binds the ID to its content."""
+
+    __tablename__: ClassVar[str] = "questions"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    session_id: str = Field(primary_key=True, foreign_key="sessions.id")
+    question_id: str = Field(primary_key=True)
+    kind: str
+    digest: str
+    document: str
+    """The Question as wire JSON, with the text the user sees."""
+    plan_hash: str | None = None
+    time: str
+
+
+class AnswerRow(SQLModel, table=True):
+    """The inbox: at most one answer for each question."""
+
+    __tablename__: ClassVar[str] = "answers"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    session_id: str = Field(primary_key=True, foreign_key="sessions.id")
+    question_id: str = Field(primary_key=True)
+    document: str
+    """The Answer as wire JSON."""
+    time: str
+
+
+class PlanRow(SQLModel, table=True):
+    """A proposed plan, as it was hashed, and who approved it."""
+
+    __tablename__: ClassVar[str] = "plans"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    session_id: str = Field(primary_key=True, foreign_key="sessions.id")
+    plan_hash: str = Field(primary_key=True)
+    document: str
+    markdown: str
+    time: str
+    approved_by: str | None = None
+    approved_time: str | None = None
+
+
+class RequestRow(SQLModel, table=True):
+    """A request that carried a requestId, and its reply: the same request again gets the same reply."""
+
+    __tablename__: ClassVar[str] = "requests"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    scope: str = Field(primary_key=True)
+    """The collection or session the ID is unique in."""
+    request_id: str = Field(primary_key=True)
+    digest: str
+    reply: str
+    time: str
+
+
+class TurnRow(SQLModel, table=True):
+    """One runner process. `outcome` is what it said before it ended: asked, succeeded, failed, cancelled."""
+
+    __tablename__: ClassVar[str] = "turns"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    session_id: str = Field(primary_key=True, foreign_key="sessions.id")
+    epoch: int = Field(primary_key=True)
+    turn: int
+    started: str
+    ended: str | None = None
+    outcome: str | None = None
+    message: str = ""
+    question_id: str | None = None
+    exit_code: int | None = None
+
+
+class EstimateRow(SQLModel, table=True):
+    """Estimate against actual, one row per approved plan and phase, and one for the whole run (`phase` = `total`)."""
+
+    __tablename__: ClassVar[str] = "estimates"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    session_id: str = Field(primary_key=True)
+    plan_hash: str = Field(primary_key=True)
+    phase: str = Field(primary_key=True)
+    account: str = Field(index=True)
+    workflow: str
+    base_model: str
+    outcome: str
+    """How the run ended: succeeded, failed, cancelled."""
+    settled: bool = False
+    """Whether `actual_micros` is final."""
+    low_micros: int
+    expected_micros: int
+    high_micros: int
+    actual_micros: int
+    estimated_seconds: float | None = None
+    actual_seconds: float | None = None
+    time: str

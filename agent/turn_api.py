@@ -1,0 +1,149 @@
+"""The Turn API and the gateway, as the runner of one session reaches them through its socket.
+
+The socket is the identity: `agent.binding` puts the turn into the request's scope, and nothing a runner sends can name
+another. Every write is fenced by the turn's epoch.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from sqlmodel import Session, select
+
+from agent import estimates, journal, spending
+from agent.binding import find_turn
+from agent.context import ControlDep
+from agent.plans import keep_plan
+from agent.questions import ask_question, find_answer, require_turn
+from agent.states import Status
+from agent.store import load_session, reading, writing
+from agent.tables import AnswerRow, InstructionRow, SessionRow
+from agent.turn_wire import (
+    EventsReply,
+    Finish,
+    NewEvent,
+    NewEvents,
+    PlanReply,
+    QuestionReply,
+    TurnContext,
+    TurnInstruction,
+)
+from agent.turns import Turn
+from gateway.grants import CostSummary
+from pilotlight.errors import InvalidArgument, NotFound
+from pilotlight.money import from_micros
+from pilotlight.plan import Phase, Plan
+from pilotlight.pricebook import load_prices
+from pilotlight.question import Answer, Question
+from pilotlight.settings import Settings
+from pilotlight.strict_json import StrictRoute
+
+router = APIRouter(prefix="/turn/v1", route_class=StrictRoute)
+
+TurnDep = Annotated[Turn, Depends(find_turn)]
+
+
+@router.get("/context")
+def read_context(control: ControlDep, turn: TurnDep) -> TurnContext:
+    """The turn's task. Reading it marks the instructions so far as read."""
+    with writing(control.engine) as db:
+        row = load_session(db, turn.session)
+        require_turn(db, row, turn.epoch)
+        said = db.exec(select(InstructionRow).where(InstructionRow.session_id == row.id)).all()
+        said = sorted(said, key=lambda instruction: instruction.number)
+        if said and said[-1].number > row.seen_instruction:
+            row.seen_instruction = said[-1].number
+            db.add(row)
+        return _describe(db, control.settings, row, said)
+
+
+@router.post("/events")
+def append_events(control: ControlDep, turn: TurnDep, body: NewEvents) -> EventsReply:
+    """Append events in one transaction."""
+    with writing(control.engine) as db:
+        require_turn(db, load_session(db, turn.session), turn.epoch)
+        for event in body.events:
+            changes = _session_changes(event)
+            journal.append(
+                db, turn.session, event.type, event.payload, key=event.key, epoch=turn.epoch, changes=changes
+            )
+        return EventsReply(last_seq=load_session(db, turn.session).last_seq)
+
+
+@router.post("/plan")
+def post_plan(control: ControlDep, turn: TurnDep, body: Plan) -> PlanReply:
+    """Keep a plan and return it as the user will read it."""
+    with writing(control.engine) as db:
+        stored = keep_plan(db, load_session(db, turn.session), body, turn.epoch)
+        return PlanReply(plan_hash=stored.plan_hash, plan_markdown=stored.markdown)
+
+
+@router.post("/question")
+def post_question(control: ControlDep, turn: TurnDep, body: Question) -> QuestionReply:
+    """Ask; the session waits when the turn's process has ended."""
+    with writing(control.engine) as db:
+        ask_question(db, load_session(db, turn.session), body, turn.epoch)
+        answered = db.get(AnswerRow, (turn.session, body.question_id)) is not None
+        return QuestionReply(question_id=body.question_id, answered=answered)
+
+
+@router.get("/answers/{question_id}")
+def read_answer(control: ControlDep, turn: TurnDep, question_id: str) -> Answer:
+    """The answer in the inbox, or NOT_FOUND."""
+    with reading(control.engine) as db:
+        answer = find_answer(db, turn.session, question_id)
+    if answer is None:
+        raise NotFound(f"Question {question_id[:80]!r} is not answered.")
+    return answer
+
+
+@router.get("/cost")
+def read_cost(control: ControlDep, turn: TurnDep) -> CostSummary:
+    """What the session cost so far."""
+    with reading(control.engine) as db:
+        return spending.read_cost(db, turn.session)
+
+
+@router.post("/finish")
+def finish(control: ControlDep, turn: TurnDep, body: Finish) -> dict[str, str]:
+    """Say how the work ended; the session moves when the process has exited."""
+    with writing(control.engine) as db:
+        record = require_turn(db, load_session(db, turn.session), turn.epoch)
+        record.outcome, record.message = body.status, body.message
+        db.add(record)
+    return {}
+
+
+def _describe(db: Session, settings: Settings, row: SessionRow, said: list[InstructionRow]) -> TurnContext:
+    ratio = estimates.read_ratio(db, row.account)
+    limit = row.spend_limit_micros
+    return TurnContext(
+        session=row.id,
+        account=row.account,
+        turn=row.turn,
+        epoch=row.epoch,
+        instruction=row.instruction,
+        instructions=[TurnInstruction(text=item.text, time=item.time) for item in said],
+        scope=row.scope,
+        status=Status(row.status),
+        budget_usd=None if limit is None else from_micros(limit),
+        backend=settings.backend,
+        public_url=settings.control_url,
+        prices=load_prices(settings.backend),
+        estimate_ratio=ratio if ratio.runs else None,
+    )
+
+
+def _session_changes(event: NewEvent) -> dict[str, str]:
+    """What an event says about the session as a whole."""
+    if event.type == "phase":
+        if event.payload.get("phase") not in set(Phase) or event.payload.get("state") not in _PHASE_STATES:
+            raise InvalidArgument("A phase event needs `phase` and `state` (started, completed, skipped).")
+        return {"phase": str(event.payload["phase"])} if event.payload["state"] == "started" else {}
+    if event.type == "status_info":
+        if not isinstance(event.payload.get("text"), str):
+            raise InvalidArgument("A status_info event needs `text`.")
+        return {"narrative": str(event.payload["text"])}
+    return {}
+
+
+_PHASE_STATES = frozenset({"started", "completed", "skipped"})

@@ -1,0 +1,79 @@
+"""Bodies of the Turn API, between a runner and the control process."""
+
+from decimal import Decimal
+from typing import Any, Literal
+
+from pydantic import Field
+
+from agent.states import Status
+from agent.wire import RatioView
+from pilotlight.plan import Wire
+from pilotlight.pricebook import PriceBook
+
+
+class TurnInstruction(Wire):
+    """Something the user said after the first instruction that answers no question."""
+
+    text: str
+    time: str
+
+
+class TurnContext(Wire):
+    """What a turn is told when it starts, or when it looks for new instructions at a safe point."""
+
+    session: str
+    account: str
+    turn: int
+    epoch: int
+    instruction: str
+    instructions: list[TurnInstruction]
+    scope: str
+    status: Status
+    budget_usd: Decimal | None
+    backend: str
+    public_url: str
+    prices: PriceBook
+    estimate_ratio: RatioView | None
+    """None before the first finished run."""
+    graph_version: int | None = None
+
+
+class NewEvent(Wire):
+    """One event to append. `key` makes a retry harmless."""
+
+    type: Literal["phase", "status_info", "job", "cost", "artifact", "report", "error"]
+    payload: dict[str, Any]
+    key: str = Field(min_length=1, max_length=300)
+
+
+class NewEvents(Wire):
+    """Appended in order, all or none."""
+
+    events: list[NewEvent] = Field(min_length=1, max_length=500)
+
+
+class EventsReply(Wire):
+    """Where the log ends now."""
+
+    last_seq: int
+
+
+class PlanReply(Wire):
+    """The plan as kept."""
+
+    plan_hash: str
+    plan_markdown: str
+
+
+class QuestionReply(Wire):
+    """`answered`: the answer is there already, and the turn may go on."""
+
+    question_id: str
+    answered: bool
+
+
+class Finish(Wire):
+    """The end of the turn's work."""
+
+    status: Literal["succeeded", "failed", "cancelled"]
+    message: str = Field(default="", max_length=20_000)

@@ -1,0 +1,126 @@
+"""Rows to wire: a session as clients see it."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from agent import spending
+from agent.artifacts import list_artifacts
+from agent.states import Status
+from agent.tables import EventRow, PlanRow, QuestionRow, SessionRow
+from agent.wire import AutoApprove, EventView, PlanView, SessionView
+from agent.workspace import Workspace
+from pilotlight.clock import parse_rfc3339
+from pilotlight.money import from_micros, usd
+from pilotlight.plan import Phase, Plan
+from pilotlight.question import Question
+from pilotlight.settings import Settings
+
+
+def show_session(db: Session, settings: Settings, row: SessionRow) -> SessionView:
+    """Everything about one session."""
+    view = summarize_session(db, row)
+    view.plan = _show_plan(db, row)
+    view.cost = spending.read_cost(db, row.id)
+    view.artifacts = list_artifacts(Workspace(settings, row.id).work)
+    return view
+
+
+def summarize_session(db: Session, row: SessionRow) -> SessionView:
+    """What lists show: all but plan, cost and artifacts."""
+    question = find_question(db, row)
+    return SessionView(
+        name=session_name(row),
+        session_id=row.id,
+        instruction=row.instruction,
+        scope=row.scope,
+        status=Status(row.status),
+        status_info=question.text if question else row.narrative,
+        phase=Phase(row.phase) if row.phase else None,
+        create_time=row.create_time,
+        update_time=row.update_time,
+        created_by=row.created_by,
+        etag=etag_of(row),
+        turn=row.turn,
+        last_seq=str(row.last_seq),
+        spend_limit_usd=None if row.spend_limit_micros is None else from_micros(row.spend_limit_micros),
+        auto_approve=auto_approve_of(row),
+        question=question,
+    )
+
+
+def show_event(row: SessionRow, event: EventRow) -> EventView:
+    """One event."""
+    name = session_name(row)
+    return EventView(
+        name=f"{name}/events/{event.seq}",
+        session=name,
+        seq=str(event.seq),
+        type=event.type,
+        create_time=event.time,
+        turn=event.turn,
+        epoch=event.epoch,
+        payload=json.loads(event.payload),
+    )
+
+
+def read_events(db: Session, session_id: str, after: int, start_time: str | None, limit: int) -> Sequence[EventRow]:
+    """Events with seq > `after` and, with `start_time`, not older than it; in order, at most `limit`."""
+    query = select(EventRow).where(EventRow.session_id == session_id, EventRow.seq > after)
+    if start_time is not None:
+        query = query.where(EventRow.time >= start_time)
+    return db.exec(query.order_by(col(EventRow.seq)).limit(limit)).all()
+
+
+def count_sessions(db: Session, status: Status) -> int:
+    """How many sessions are in one status."""
+    return db.exec(select(func.count()).select_from(SessionRow).where(SessionRow.status == status.value)).one()
+
+
+def session_name(row: SessionRow) -> str:
+    """`accounts/<account>/sessions/<id>`."""
+    return f"accounts/{row.account}/sessions/{row.id}"
+
+
+def etag_of(row: SessionRow) -> str:
+    """Changes with every change of the session but plain events."""
+    return f"{row.id}.{row.version}"
+
+
+def auto_approve_of(row: SessionRow) -> AutoApprove | None:
+    """The ceiling set when the session was created."""
+    if row.auto_approve_micros is None or row.auto_approve_expires is None:
+        return None
+    return AutoApprove(
+        max_usd=from_micros(row.auto_approve_micros), expire_time=parse_rfc3339(row.auto_approve_expires)
+    )
+
+
+def find_question(db: Session, row: SessionRow) -> Question | None:
+    """The open question of a waiting session."""
+    if row.question_id is None:
+        return None
+    stored = db.get(QuestionRow, (row.id, row.question_id))
+    return Question.model_validate_json(stored.document) if stored else None
+
+
+def _show_plan(db: Session, row: SessionRow) -> PlanView | None:
+    stored = db.get(PlanRow, (row.id, row.plan_hash)) if row.plan_hash else None
+    if stored is None:
+        return None
+    document: dict[str, Any] = json.loads(stored.document)
+    cost = Plan.model_validate(document).cost
+    return PlanView(
+        plan_hash=stored.plan_hash,
+        create_time=stored.time,
+        approved_by=stored.approved_by,
+        approved_time=stored.approved_time,
+        low_usd=usd(cost.total("low")),
+        expected_usd=usd(cost.total("expected")),
+        high_usd=usd(cost.total("high")),
+        wall_seconds=cost.wall_seconds,
+        document=document,
+    )

@@ -55,7 +55,8 @@ class RowChecker:
     def finish(self, plain: int, first_plain: list[int]) -> None:
         """Settle the kind of the dataset, and weights and answers that must be on all rows or on none.
 
-        `plain` is how many rows beside those checked here have an answer and no weight, `first_plain` their first lines.
+        `plain` is how many rows beside those checked here have an answer and no weight, `first_plain` their first
+        lines.
         """
         report = self.report
         self.answered += plain

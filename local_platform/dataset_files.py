@@ -1,0 +1,159 @@
+"""From uploaded files to an immutable dataset: registered, joined, scanned, stored by content [P24-P41]."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from local_platform.blobs import hash_file
+from local_platform.context import Platform
+from local_platform.resources import get, select_rows, update_body
+from local_platform.tables import DatasetRow
+from pilotlight.dataset import RowKind, ScanReport, Severity, scan
+from pilotlight.dataset.reading import BOM
+from pilotlight.errors import FailedPrecondition, InvalidArgument
+
+_CHARACTERS_PER_TOKEN = 4
+_CHUNK = 1 << 20
+
+
+def require_uploading(row: DatasetRow) -> None:
+    """Raises FailedPrecondition when the dataset is complete: datasets are immutable [P10]."""
+    if row.state != "UPLOADING":
+        raise FailedPrecondition(f"{row.name} is {row.state}: a dataset cannot be changed.", hint="Create a new one.")
+
+
+def register_upload(platform: Platform, name: str, sizes: dict[str, int]) -> str:
+    """Make a folder for the files to come; replaces an earlier registration. Returns the upload's ID."""
+    upload = uuid4().hex
+    with platform.writing() as db:
+        row = get(db, DatasetRow, name)
+        require_uploading(row)
+        _forget_upload(platform, row)
+        update_body(db, row, {"_upload": {"id": upload, "files": sizes}})
+        upload_folder(platform, upload).mkdir(parents=True)
+        db.commit()
+    return upload
+
+
+def upload_folder(platform: Platform, upload: str) -> Path:
+    """Where the files of a signed upload arrive."""
+    return platform.home / "uploads" / upload
+
+
+def publish_upload(platform: Platform, name: str) -> None:
+    """Validate what was uploaded by signed URLs and make the dataset READY; a READY one is left as it is.
+
+    Raises FailedPrecondition while files are missing, InvalidArgument with the findings when they are not valid.
+    """
+    with platform.reading() as db:
+        row = get(db, DatasetRow, name)
+    if row.state == "READY":
+        return
+    upload: dict[str, Any] = row.body.get("_upload") or {}
+    files: dict[str, int] = upload.get("files") or {}
+    folder = upload_folder(platform, upload.get("id", "none"))
+    missing = [file for file in sorted(files) if not (folder / file).is_file()]
+    if missing or not files:
+        raise FailedPrecondition(
+            f"{name} has no uploaded file." if not files else f"{name} misses {', '.join(missing)[:300]}.",
+            hint="Send the file with :upload, or PUT it to the URL of :getUploadEndpoint.",
+        )
+    joined = _join([folder / file for file in sorted(files)], folder / f".joined-{uuid4().hex}")
+    publish_file(platform, name, joined, sorted(files))
+
+
+def publish_file(
+    platform: Platform, name: str, file: Path, filenames: list[str], digest: str | None = None
+) -> ScanReport:
+    """Scan `file` and make it the content of the dataset; the file is moved away or removed in any case.
+
+    An invalid file leaves the dataset UPLOADING, with the reason in its status. Raises InvalidArgument then.
+    """
+    try:
+        report = scan(file)
+        digest = None if report.errors else digest or hash_file(file)
+        with platform.writing() as db:
+            row = get(db, DatasetRow, name)
+            require_uploading(row)
+            if digest:
+                platform.blobs.adopt(file, digest)
+                _forget_upload(platform, row)
+                update_body(db, row, _facts(report, digest, filenames), "READY")
+            else:
+                status = {"code": "INVALID_ARGUMENT", "message": report.describe_errors()}
+                update_body(db, row, {"status": status})
+            db.commit()
+    finally:
+        file.unlink(missing_ok=True)
+    if not digest:
+        raise _invalid(report, filenames)
+    return report
+
+
+def remove_dataset(platform: Platform, row: DatasetRow, others: list[DatasetRow]) -> None:
+    """Remove the files of a dataset that is being deleted; equal content of `others` stays."""
+    _forget_upload(platform, row)
+    digest = row.body.get("contentHash")
+    if digest and all(other.body.get("contentHash") != digest for other in others if other.name != row.name):
+        platform.blobs.discard(digest)
+
+
+def clean_uploads(platform: Platform) -> None:
+    """At start: remove what earlier runs left behind and no dataset in the making refers to."""
+    with platform.reading() as db:
+        rows = select_rows(db, DatasetRow, None, "UPLOADING")
+    wanted = {row.body["_upload"]["id"] for row in rows if row.body.get("_upload")}
+    folder = platform.home / "uploads"
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.name not in wanted:
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            for part in (*entry.glob("*.part"), *entry.glob(".joined-*")):
+                part.unlink(missing_ok=True)
+
+
+def _forget_upload(platform: Platform, row: DatasetRow) -> None:
+    upload = row.body.get("_upload")
+    if upload:
+        shutil.rmtree(upload_folder(platform, upload["id"]), ignore_errors=True)
+
+
+def _join(files: list[Path], target: Path) -> Path:
+    """One file of all, in order: a line end after each, byte order marks only at the start."""
+    with target.open("wb") as joined:
+        for index, file in enumerate(files):
+            with file.open("rb") as part:
+                head = part.read(_CHUNK)
+                last = head = head.removeprefix(BOM) if index else head
+                joined.write(head)
+                while chunk := part.read(_CHUNK):
+                    joined.write(chunk)
+                    last = chunk
+            if last and not last.endswith(b"\n") and len(files) > 1:
+                joined.write(b"\n")
+    return target
+
+
+def _facts(report: ScanReport, digest: str, filenames: list[str]) -> dict[str, Any]:
+    """The wire fields a valid file fills in; int64 as strings."""
+    return {
+        "exampleCount": str(report.rows),
+        "estimatedTokenCount": str(report.characters // _CHARACTERS_PER_TOKEN),
+        "averageTurnCount": round(report.messages / report.rows, 3),
+        "format": "RL" if report.kind is RowKind.PROMPT else "CHAT",
+        "rowKind": str(report.kind),
+        "contentHash": digest,
+        "sizeBytes": str(report.bytes),
+        "warningCount": report.warnings,
+        "status": {"code": "OK", "message": ""},
+        "_filename": filenames[0] if len(filenames) == 1 else None,
+        "_upload": None,
+    }
+
+
+def _invalid(report: ScanReport, filenames: list[str]) -> InvalidArgument:
+    joined = f" Lines count over the files joined in this order: {', '.join(filenames)}." if len(filenames) > 1 else ""
+    violations = [{"field": f"line {item.line}", "description": item.message} for item in report.of(Severity.ERROR)]
+    details = {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations}
+    return InvalidArgument(report.describe_errors() + joined, details=[details])

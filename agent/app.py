@@ -2,19 +2,22 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
+import httpx
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from agent import turn_api
+from agent import front, turn_api
+from agent.calls import CallLog
 from agent.context import Control
 from agent.dispatch import Dispatcher
 from agent.failures import add_error_handlers
 from agent.launchers import Launcher, choose_launcher
 from agent.routes import artifacts, estimates, events, sessions
 from agent.store import create_tables
-from gateway import tables as gateway_tables
+from gateway import Gateway
 from pilotlight import __version__
 from pilotlight.database import open_engine
 from pilotlight.identity import bootstrap, identity_router
@@ -28,14 +31,16 @@ def build_app(settings: Settings, launcher: Launcher | None = None) -> FastAPI:
     """
     engine = open_engine(settings.control_database_url)
     create_tables(engine)
-    gateway_tables.create_tables(engine)
     bootstrap(engine, settings.account, settings.home / "admin.key")
+    platform = httpx.AsyncClient(base_url=settings.platform_url, limits=httpx.Limits(max_connections=200))
+    gateway = Gateway(engine, settings, platform, CallLog(engine))
     dispatcher = Dispatcher(engine, settings, launcher or choose_launcher(settings))
-    control = Control(settings, engine, dispatcher)
-    app = _new_app(control, lifespan=_lifespan)
+    control = Control(settings, engine, gateway, dispatcher)
+    app = _new_app(control, lifespan=partial(_lifespan, platform))
     app.include_router(identity_router(engine), include_in_schema=False)
     for routes in (sessions, events, artifacts, estimates):
         app.include_router(routes.router)
+    app.include_router(front.router)
     app.add_api_route("/healthz", _check_health, include_in_schema=False)
     app.openapi = lambda: _describe(app)  # pyright: ignore[reportAttributeAccessIssue]
     return app
@@ -45,6 +50,7 @@ def build_turn_app(control: Control) -> FastAPI:
     """What the runner of a turn reaches through its socket: the Turn API and the gateway."""
     app = _new_app(control)
     app.include_router(turn_api.router)
+    app.include_router(front.runner_router)
     return app
 
 
@@ -57,13 +63,15 @@ def _new_app(control: Control, **options: Any) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
+async def _lifespan(platform: httpx.AsyncClient, app: FastAPI) -> AsyncGenerator[None]:
     control: Control = app.state.control
     await control.dispatcher.start(build_turn_app(control))
     try:
         yield
     finally:
         await control.dispatcher.close()
+        control.gateway.close()
+        await platform.aclose()
         control.engine.dispose()
 
 

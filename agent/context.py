@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from agent.dispatch import Dispatcher
+from gateway import Gateway
 from pilotlight.errors import PermissionDenied
 from pilotlight.identity import Principal, authenticate, bearer_of
 from pilotlight.settings import Settings
@@ -18,6 +19,7 @@ class Control:
 
     settings: Settings
     engine: Engine
+    gateway: Gateway
     dispatcher: Dispatcher
 
 

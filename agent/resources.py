@@ -1,14 +1,46 @@
-"""What a session created, and ending it with the caller's own rights: requests through our own front door."""
-
-from starlette.types import ASGIApp
+"""What a session created, and ending or removing it with the caller's own rights."""
 
 from agent.context import Control
 from agent.wire import Handled
+from gateway import Principal
+from pilotlight.errors import NotFound, PilotlightError
+
+_JOBS = ("supervisedFineTuningJobs", "dpoJobs", "reinforcementFineTuningJobs", "rlorTrainerJobs", "batchInferenceJobs")
+_ENDED = frozenset(
+    f"JOB_STATE_{state}" for state in ("COMPLETED", "FAILED", "CANCELLED", "EARLY_STOPPED", "EXPIRED", "DELETING")
+)
 
 
-async def cancel_jobs(control: Control, app: ASGIApp, key: str, session: str) -> list[Handled]:
-    return []
+async def cancel_jobs(control: Control, caller: Principal, session: str) -> list[Handled]:
+    """Cancel the session's jobs that have not ended. A job that the caller may not cancel is kept, with the reason."""
+    names = [name for name in control.gateway.created_by(session) if name.split("/")[-2] in _JOBS]
+    return [await _cancel_job(control, caller, name) for name in names]
 
 
-async def clean_up(control: Control, app: ASGIApp, key: str, session: str, confirm: bool) -> list[Handled]:
-    return []
+async def clean_up(control: Control, caller: Principal, session: str, confirm: bool) -> list[Handled]:
+    """List what the session created, or with `confirm` remove it, newest first: users go before what they use."""
+    names = list(reversed(control.gateway.created_by(session)))
+    if not confirm:
+        return [Handled(name=name, action="listed") for name in names]
+    return [await _delete(control, caller, name) for name in names]
+
+
+async def _cancel_job(control: Control, caller: Principal, name: str) -> Handled:
+    try:
+        job = await control.gateway.call(caller, "GET", f"/v1/{name}")
+        if job.get("state") in _ENDED:
+            return Handled(name=name, action="kept", reason=f"it had ended: {job['state']}")
+        await control.gateway.call(caller, "POST", f"/v1/{name}:cancel", body={})
+    except PilotlightError as error:
+        return Handled(name=name, action="kept", reason=str(error))
+    return Handled(name=name, action="cancelled")
+
+
+async def _delete(control: Control, caller: Principal, name: str) -> Handled:
+    try:
+        await control.gateway.call(caller, "DELETE", f"/v1/{name}")
+    except NotFound:
+        return Handled(name=name, action="deleted", reason="it was gone already")
+    except PilotlightError as error:
+        return Handled(name=name, action="kept", reason=str(error))
+    return Handled(name=name, action="deleted")

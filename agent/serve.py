@@ -1,20 +1,45 @@
 """`python -m agent.serve`: the control process."""
 
 import logging
+import time
 
 import uvicorn
+from pydantic import SecretStr
 
 from agent.app import build_app
+from pilotlight.errors import FailedPrecondition
 from pilotlight.settings import Settings
+
+log = logging.getLogger(__name__)
+_PATIENCE_SECONDS = 120
 
 
 def main() -> None:
     """Serve until stopped; runners are stopped with it, and go on at the next start."""
-    settings = Settings()
+    settings = with_platform_key(Settings())
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     app = build_app(settings)
     # An event stream may stay open for hours; a stop must not wait for its reader.
     uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, timeout_graceful_shutdown=3)
+
+
+def with_platform_key(settings: Settings) -> Settings:
+    """The settings with the gateway's key: the local platform writes one on its first start, waited for here.
+
+    Raises FailedPrecondition when there is none.
+    """
+    if settings.platform_key.get_secret_value():
+        return settings
+    if settings.backend != "local":
+        raise FailedPrecondition("No platform key.", hint="Set PILOTLIGHT_PLATFORM_KEY.")
+    path, deadline = settings.platform_home / "admin.key", time.monotonic() + _PATIENCE_SECONDS
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise FailedPrecondition(
+                f"The local platform has not written {path}.", hint="Start it: `python -m local_platform.serve`."
+            )
+        time.sleep(0.2)
+    return settings.model_copy(update={"platform_key": SecretStr(path.read_text().strip())})
 
 
 if __name__ == "__main__":

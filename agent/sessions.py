@@ -123,6 +123,7 @@ def _new_row(db: Session, caller: Principal, body: CreateSession) -> SessionRow:
         slot=(db.exec(select(func.max(SessionRow.slot))).one() or 0) + 1,
         account=caller.account,
         created_by=caller.email,
+        created_user=caller.user,
         instruction=body.instruction,
         scope=body.scope,
         status=Status.PENDING.value,

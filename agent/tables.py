@@ -19,6 +19,9 @@ class SessionRow(SQLModel, table=True):
     """Distinct small number: the session's own user ID in the sandbox is the base plus this."""
     account: str = Field(index=True)
     created_by: str
+    """E-mail of who created it."""
+    created_user: str
+    """User ID of the same: whose role the session's calls have."""
     instruction: str
     scope: str = "optimize"
     status: str = Field(index=True)

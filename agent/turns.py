@@ -11,6 +11,7 @@ from agent.states import Move, Status
 from agent.store import load_session, writing
 from agent.tables import AnswerRow, InstructionRow, SessionRow, TurnRow
 from pilotlight.clock import now, to_rfc3339
+from pilotlight.identity.tables import User
 
 _MOST_REPEATS = 5
 """How often a runner may end on a question that is answered already before it counts as stuck."""
@@ -24,6 +25,10 @@ class Turn(NamedTuple):
     turn: int
     epoch: int
     slot: int
+    user: str
+    """ID of the session's creator: its role bounds what the runner may do."""
+    role: str
+    preset: str | None
 
 
 class Ending(NamedTuple):
@@ -44,7 +49,11 @@ def begin_turn(engine: Engine, session_id: str) -> Turn | None:
         row = load_session(db, session_id)
         started = to_rfc3339(now())
         db.add(TurnRow(session_id=row.id, epoch=row.epoch, turn=row.turn, started=started))
-        return Turn(row.account, row.id, row.turn, row.epoch, row.slot)
+        user = db.get(User, f"accounts/{row.account}/users/{row.created_user}")
+        if user is None:
+            _fail(db, row, f"The user {row.created_user}, who created this session, no longer exists.", "")
+            return None
+        return Turn(row.account, row.id, row.turn, row.epoch, row.slot, user.id, user.role, user.permission_preset)
 
 
 def end_turn(engine: Engine, turn: Turn, ending: Ending) -> bool:

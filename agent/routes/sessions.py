@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
 from agent import sessions, updates
 from agent.context import CallerDep, ControlDep
 from agent.failures import ERRORS
+from agent.front import user_principal
 from agent.resources import cancel_jobs, clean_up
 from agent.stopping import cancel_session
 from agent.wire import (
@@ -20,7 +21,6 @@ from agent.wire import (
     UpdateSession,
     ValidatedSession,
 )
-from pilotlight.identity import bearer_of
 from pilotlight.listing import ListParams
 from pilotlight.strict_json import StrictRoute
 
@@ -73,22 +73,20 @@ def update(control: ControlDep, caller: CallerDep, session: str, body: UpdateSes
 
 
 @router.post("/{session}:cancel", response_model=CancelReply)
-async def cancel(request: Request, control: ControlDep, caller: CallerDep, session: str) -> Json:
+async def cancel(control: ControlDep, caller: CallerDep, session: str) -> Json:
     """Stop the session, and with the caller's own rights the jobs that it started. The record stays."""
     await run_in_threadpool(cancel_session, control.engine, caller, session)
     await control.dispatcher.stop(session)
-    handled = await cancel_jobs(control, request.app, bearer_of(request) or "", session)
+    handled = await cancel_jobs(control, user_principal(caller), session)
     view = await run_in_threadpool(sessions.read_session, control.engine, control.settings, caller.account, session)
     return {"session": view, "resources": [item.model_dump(mode="json", by_alias=True) for item in handled]}
 
 
 @router.post("/{session}:cleanup", response_model=CleanupReply)
-async def cleanup(
-    request: Request, control: ControlDep, caller: CallerDep, session: str, body: CleanupSession
-) -> CleanupReply:
+async def cleanup(control: ControlDep, caller: CallerDep, session: str, body: CleanupSession) -> CleanupReply:
     """List what the session created; with `confirm`, remove it with the caller's own rights, and nothing else."""
-    row = await run_in_threadpool(sessions.check_cleanup, control.engine, caller, session, body.confirm)
-    return CleanupReply(resources=await clean_up(control, request.app, bearer_of(request) or "", row, body.confirm))
+    name = await run_in_threadpool(sessions.check_cleanup, control.engine, caller, session, body.confirm)
+    return CleanupReply(resources=await clean_up(control, user_principal(caller), name, body.confirm))
 
 
 @router.delete("/{session}")

@@ -7,12 +7,18 @@ from typing import Literal
 from runner.interpreter.intent import Target
 from runner.interpreter.text import NUMBER_WORDS, negated
 
-_NUMBER = r"(?:\d+(?:,\d{3})+(?:\.\d+)?|\d*\.?\d+(?:\s?e\s?[-+]?\d+|\s?x\s?10\s?\^?\s?-?\d+)?|\d+(?:\.\d+)?[km]\b)"
+_NUMBER = (  # quantifiers are bounded, so that no text makes the search slow
+    r"(?<![\d,.])(?:\d{1,6}(?:,\d{3}){1,3}(?:\.\d{1,9})?|(?:\d{0,12}\.)?\d{1,12}"
+    r"(?:\s?e\s?[-+]?\d{1,3}|\s?x\s?10\s?\^?\s?-?\d{1,3})?|\d{1,9}(?:\.\d{1,9})?[km]\b)"
+)
 _ITEM = rf"{_NUMBER}(?!\w)(?!\s*(?:full |training )?(?:epochs?|jobs?|samples?|rows?|examples?|%|percent|parallel)\b)"
 _LIST = rf"{_ITEM}(?:(?:\s*(?:,|/|&|\band\b|\bor\b)\s*)+(?:(?:rank|lr|beta)s?\s*)?{_ITEM})*"
 _WORD = "|".join(NUMBER_WORDS)
-_COUNT = rf"(\d[\d,]*(?:\.\d+)?k?\b|{_WORD})"
+_COUNT = rf"(?<![\d,.])(\d[\d,]{{0,12}}(?:\.\d{{1,6}})?k?\b|\b(?:{_WORD}))"
 _GLUE = r"(?:\s*(?:(?:of|at|to|is|are|be|as|equal to|values?|with|from)\b|=|:))*\s*"
+_WINDOW = 160
+"""Characters beside a word in which its numbers are looked for."""
+_MENTIONS = 40
 _METRICS = {
     "accuracy": r"accuracy|acc\b",
     "win_rate": r"win[- ]?rates?",
@@ -43,11 +49,17 @@ def parse_number(text: str) -> float:
 
 def find_values(text: str, name: str) -> list[float] | None:
     """The list of numbers that follows (or directly precedes) `name`, a pattern such as `learning[- ]rates?`."""
-    for match in re.finditer(rf"\b(?:{name}){_GLUE}(?:both |either |only |just )?({_LIST})", text, re.IGNORECASE):
-        if not negated(text, match.start(), reach=3):
+    mentions = list(re.finditer(rf"\b(?:{name})", text, re.IGNORECASE))[:_MENTIONS]
+    for mention in mentions:
+        after = text[mention.end() : mention.end() + _WINDOW]
+        match = re.match(rf"{_GLUE}(?:both |either |only |just )?({_LIST})", after, re.IGNORECASE)
+        if match and not negated(text, mention.start(), reach=3):
             return _numbers(match[1])
-    if match := re.search(rf"({_LIST})\s+(?:as\s+(?:the\s+)?|for\s+(?:the\s+)?)?(?:{name})\b", text, re.IGNORECASE):
-        return _numbers(match[1])
+    for mention in mentions:
+        before = text[max(0, mention.start() - _WINDOW) : mention.start()]
+        match = re.search(rf"({_LIST})\s+(?:as\s+(?:the\s+)?|for\s+(?:the\s+)?)?\Z", before, re.IGNORECASE)
+        if match and re.match(r"\w*\b", text[mention.end() :]):
+            return _numbers(match[1])
     return None
 
 
@@ -154,7 +166,7 @@ def find_threshold(text: str) -> float | None:
 
 def find_budget(text: str) -> float | None:
     """A cap in US dollars [GAP 16]."""
-    money = r"(?:\$|usd\s?)\s?(\d[\d,]*(?:\.\d+)?)|(\d[\d,]*(?:\.\d+)?)\s?(?:usd|dollars?|bucks|\$)"
+    money = r"(?:\$|usd\s?)\s?(\d[\d,]{0,12}(?:\.\d{1,6})?)|(\d[\d,]{0,12}(?:\.\d{1,6})?)\s?(?:usd|dollars?|bucks|\$)"
     cap = (
         r"budget|spend(?:ing)?|cost(?:s|ing)?|under|below|less than|at most|no more than|max(?:imum)?|within"
         r"|up to|cap|limit|keep|stay"

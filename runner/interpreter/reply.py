@@ -103,9 +103,14 @@ def interpret_reply(text: str, kind: str | None = None) -> Reply:
     return Reply(decision="unclear")
 
 
+_PLAIN_LENGTH = 200  # nobody needs more to plainly approve, and it bounds the search below
+
+
 def _consumed(plain: str, atoms: str) -> bool:
     """Whether the whole text is made of these atoms and separators; quotes, question marks and other words break it."""
-    return bool(re.fullmatch(rf"{_SEPARATOR}(?:(?:{atoms})(?!\w)(?:{_SEPARATOR}))+", plain, re.I))
+    return len(plain) <= _PLAIN_LENGTH and bool(
+        re.fullmatch(rf"{_SEPARATOR}(?:(?:{atoms})(?!\w)(?:{_SEPARATOR}))+", plain, re.I)
+    )
 
 
 def _rejects(plain: str) -> bool:

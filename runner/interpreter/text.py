@@ -3,7 +3,8 @@
 import re
 import unicodedata
 
-MAX_CHARACTERS = 20_000
+MAX_CHARACTERS = 8_000
+"""More than anybody types; the rest of a longer text is not read."""
 _TABLE = str.maketrans(
     {
         "\u2018": "'",

@@ -1,1 +1,7 @@
-"""The only way out of the sandbox: enforces manifest, roles, approvals and spend; holds the credentials."""
+"""The only way out of the sandbox: enforces the manifest, roles, approvals and spend, and holds the credentials."""
+
+from gateway.forwarding import Gateway
+from gateway.principal import Principal
+from gateway.record import RpcListener, RpcRecord
+
+__all__ = ["Gateway", "Principal", "RpcListener", "RpcRecord"]

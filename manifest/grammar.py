@@ -99,7 +99,7 @@ def parse_query(raw: bytes, route: Route) -> list[tuple[str, str]]:
 
 
 def parse_json(raw: bytes) -> Any:
-    """JSON without duplicate keys, NaN, infinities, lone surrogates or a BOM, 32 deep at most. Raises Refusal `body`."""
+    """JSON without duplicate keys, NaN, infinities, lone surrogates or a BOM, 32 deep. Raises Refusal `body`."""
     try:
         value = json.loads(
             raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite

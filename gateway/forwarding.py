@@ -1,0 +1,300 @@
+"""The gateway: every call of a session or a key to the platform passes `Gateway.forward`, and nothing else does.
+
+decide -> admit (effect key, grant, reservation, audit) -> send what was parsed -> write down the outcome -> answer.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlencode
+from weakref import WeakValueDictionary
+
+import httpx
+from sqlalchemy import Engine
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from gateway import effects, upstream
+from gateway.admission import MAX_KEY, Admission, admit, record, refusal
+from gateway.creation import expected_name, same_fields, sent_fields
+from gateway.outcomes import Sent, refused_for_sure, write_refusal, write_success
+from gateway.principal import Principal
+from gateway.record import RpcListener, RpcRecord
+from gateway.replies import error_of, join_files
+from gateway.store import Store
+from gateway.upstream import NotSent, Upstream
+from manifest.decide import decide
+from manifest.facts import Call, RequestFacts, Verdict
+from pilotlight.clock import parse_rfc3339
+from pilotlight.errors import Aborted, Internal, InvalidArgument, PermissionDenied, PilotlightError, Unavailable
+from pilotlight.money import from_micros
+from pilotlight.pricebook import load_prices
+from pilotlight.settings import Settings
+
+log = logging.getLogger(__name__)
+MAX_JSON = 32 << 20
+"""Bytes of a JSON body; evaluation prompts may carry images."""
+_DRAIN = 8 << 20
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A request as the gateway takes it; `blocks` may be iterated once."""
+
+    facts: RequestFacts
+    blocks: AsyncIterator[bytes]
+
+    def header(self, name: bytes) -> str:
+        """A header's value, empty when absent."""
+        return next((value.decode("latin-1") for key, value in self.facts.headers if key.lower() == name), "")
+
+
+class Gateway:
+    """`upstream` is an HTTP client with the platform's base URL; the platform key is added here, from the settings."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        upstream: httpx.AsyncClient,
+        listener: RpcListener | None = None,
+    ) -> None:
+        self.store = Store(engine)
+        self.platform = Upstream(upstream, settings)
+        self.prices = load_prices(settings.backend)
+        self.listener = listener
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def forward(self, principal: Principal, request: Request) -> Response:
+        """Decide, forward and answer one HTTP request. Refusals are answers too; only defects raise."""
+        scope = request.scope
+        facts = RequestFacts(scope["method"], scope["raw_path"], scope["query_string"], scope["headers"])
+        try:
+            return await self._handle(principal, Incoming(facts, request.stream()))
+        except PilotlightError as error:
+            return JSONResponse(error.to_body(), error.http_code)
+        except ClientDisconnect:
+            return JSONResponse(Unavailable("The caller went away in the middle of its body.").to_body(), 503)
+
+    async def call(
+        self,
+        principal: Principal,
+        verb: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """The same for code of the control process: one JSON call on behalf of `principal`, checked like any other.
+
+        Raises the PilotlightError of a refusal, ours or the platform's.
+        """
+        content = b"" if body is None else json.dumps(body).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+        facts = RequestFacts(verb, path.encode(), urlencode(query or {}).encode(), headers if body is not None else ())
+        response = await self._handle(principal, Incoming(facts, _once(content)))
+        blocks = [block async for block in response.body_iterator] if isinstance(response, StreamingResponse) else []
+        raw = b"".join(bytes(block, "utf-8") if isinstance(block, str) else bytes(block) for block in blocks)
+        raw = raw or bytes(response.body if not isinstance(response, StreamingResponse) else b"")
+        if response.status_code >= 400:
+            raise error_of(response.status_code, raw)
+        return json.loads(raw) if raw else {}
+
+    def created_by(self, session: str) -> list[str]:
+        """Full names of all that a session created, oldest first."""
+        return self.store.created_by(session)
+
+    def close(self) -> None:
+        """Finish pending writes; the gateway takes no calls afterwards."""
+        self.store.close()
+
+    async def _handle(self, principal: Principal, incoming: Incoming) -> Response:
+        verdict = decide(incoming.facts, principal.caller, self.store.owner_of)
+        if verdict.call is not None and verdict.call.route.body in ("json", "empty"):
+            body = await _read_body(incoming)
+            verdict = decide(replace(incoming.facts, body=body), principal.caller, self.store.owner_of)
+        if verdict.call is None:
+            raise await self._deny(principal, verdict, incoming)
+        key = _effect_key(principal, verdict, incoming)
+        if key is None:
+            return await self._admit(principal, verdict, verdict.call, incoming, None)
+        scope = (effects.scope_of(principal), key)
+        lock = self._locks.setdefault(scope, asyncio.Lock())
+        async with lock:
+            return await self._admit(principal, verdict, verdict.call, incoming, key)
+
+    async def _deny(self, principal: Principal, verdict: Verdict, incoming: Incoming) -> PilotlightError:
+        kind = InvalidArgument if verdict.status == "INVALID_ARGUMENT" else PermissionDenied
+        error = refusal(kind, verdict.method, verdict.rule, verdict.reason)
+        request = f"{incoming.facts.verb[:20]} {incoming.facts.raw_path[:300].decode('latin-1')}"
+        await self.store.quick(
+            lambda db: record(db, principal, verdict, error, verdict.rule, {"request": ascii(request)})
+        )
+        await self._tell(principal, verdict, verdict.rule, verdict.reason, Admission(error=error), error.http_code)
+        await _drain(incoming)
+        return error
+
+    async def _admit(
+        self, principal: Principal, verdict: Verdict, call: Call, incoming: Incoming, key: str | None
+    ) -> Response:
+        write = self.store.durable if key or verdict.kind == "spend" else self.store.quick
+        admission = await write(lambda db: admit(db, principal, verdict, call, key, self.prices))
+        if admission.error is not None:
+            code = admission.error.http_code
+            await self._tell(principal, verdict, admission.rule, admission.error.message, admission, code)
+            await _drain(incoming)
+            raise admission.error
+        if admission.effect is not None and admission.effect.state == "done":
+            await _drain(incoming)
+            await self._tell(principal, verdict, "allowed", "", admission, admission.effect.code)
+            return Response(admission.effect.response, admission.effect.code, media_type="application/json")
+        return await self._send(Sent(principal, call, key, admission), verdict, incoming)
+
+    async def _send(self, sent: Sent, verdict: Verdict, incoming: Incoming) -> Response:
+        if sent.call.route.surface == "gateway":
+            return await self._download(sent, verdict)
+        try:
+            response = await self.platform.send(sent.call, *_upload(sent.call, incoming))
+        except NotSent:
+            if not sent.again:
+                await self._write_refusal(sent)
+            raise
+        if sent.key is None and sent.call.route.action != "create":
+            if response.status_code >= 400 and sent.admission.held:
+                await self._write_refusal(sent)
+            await self._tell(sent.principal, verdict, "allowed", "", sent.admission, response.status_code)
+            return upstream.relay(response)
+        return await self._conclude(sent, verdict, response)
+
+    async def _conclude(self, sent: Sent, verdict: Verdict, response: httpx.Response) -> Response:
+        """The end of a call that creates something: its answer is read, stored, and then given."""
+        body, code = await upstream.read(response), response.status_code
+        headers = upstream.visible_headers(response)
+        if code == 409 and sent.again and sent.call.route.action == "create":
+            body, code, headers = await self._adopt(sent), 200, {"content-type": "application/json"}
+        if code < 300:
+            await self.store.durable(lambda db: write_success(db, sent, code, body))
+        elif refused_for_sure(code) and not sent.again:
+            await self._write_refusal(sent)
+        await self._tell(sent.principal, verdict, "allowed", "", sent.admission, code)
+        headers.pop("content-length", None)
+        return Response(body, code, headers)
+
+    async def _adopt(self, sent: Sent) -> bytes:
+        """What an earlier try created whose answer was lost: found by its name, compared, reused only if equal."""
+        found = await self._find(sent.call)
+        effect = sent.admission.effect
+        if found is not None and effect is not None and same_fields(sent_fields(sent.call), found):
+            owner = self.store.owner_of(str(found.get("name")))
+            created = found.get("createTime")
+            mine = owner is None or owner.session == sent.principal.session
+            if mine and isinstance(created, str) and _not_before(created, effect.create_time):
+                return json.dumps(found).encode()
+        raise Aborted(
+            f"{sent.call.route.method}: something else already has this name.",
+            hint="It was not created by this call, so it is left alone.",
+        )
+
+    async def _find(self, call: Call) -> dict[str, Any] | None:
+        name = expected_name(call)
+        if name:
+            response = await self.platform.get(f"/v1/{name}")
+            return response.json() if response.status_code == 200 else None
+        response = await self.platform.get(f"/v1/{call.resource}?pageSize=200")
+        if response.status_code != 200:
+            return None
+        items: list[dict[str, Any]] = response.json().get(call.resource.rpartition("/")[2], [])
+        return next((item for item in items if same_fields(sent_fields(call), item)), None)
+
+    async def _download(self, sent: Sent, verdict: Verdict) -> Response:
+        """DownloadDataset: the sandbox has no network, so the gateway follows the signed URLs [A78]."""
+        path = upstream.path_of(sent.call).removesuffix(":download") + ":getDownloadEndpoint"
+        response = await self.platform.get(path)
+        await self._tell(sent.principal, verdict, "allowed", "", sent.admission, response.status_code)
+        if response.status_code != 200:
+            raise error_of(response.status_code, response.content)
+        urls = response.json().get("filenameToSignedUrls")
+        if not isinstance(urls, dict) or not urls:
+            raise Internal(f"The platform named no files for {sent.call.resource}.")
+        files = [self.platform.fetch_signed(urls[name]) for name in sorted(urls)]
+        return StreamingResponse(await join_files(files), media_type="application/jsonl")
+
+    async def _write_refusal(self, sent: Sent) -> None:
+        write = self.store.durable if sent.key else self.store.quick
+        await write(lambda db: write_refusal(db, sent))
+
+    async def _tell(
+        self, principal: Principal, verdict: Verdict, rule: str, reason: str, admission: Admission, code: int
+    ) -> None:
+        if self.listener is None or principal.session is None:
+            return
+        held = admission.held
+        await self.listener(
+            RpcRecord(
+                session=principal.session,
+                principal=principal.label,
+                method=verdict.method,
+                resource=verdict.resource,
+                kind=verdict.kind,
+                allowed=admission.error is None,
+                rule=rule,
+                reason=reason,
+                cost=from_micros(held.micros if held else 0),
+                code=code,
+                replayed=admission.effect is not None and admission.effect.state == "done",
+            )
+        )
+
+
+def _effect_key(principal: Principal, verdict: Verdict, incoming: Incoming) -> str | None:
+    key = incoming.header(b"idempotency-key")
+    if principal.session is None or verdict.kind not in ("create", "spend") or not key:
+        return None
+    if len(key) > MAX_KEY or not key.isascii() or not key.isprintable():
+        raise InvalidArgument(f"An Idempotency-Key has at most {MAX_KEY} printable ASCII characters.")
+    return key
+
+
+def _upload(call: Call, incoming: Incoming) -> tuple[AsyncIterator[bytes] | None, dict[str, str]]:
+    if call.route.body != "multipart":
+        return None, {}
+    headers = {"content-type": incoming.header(b"content-type")}
+    if length := incoming.header(b"content-length"):
+        headers["content-length"] = length
+    return incoming.blocks, headers
+
+
+async def _read_body(incoming: Incoming) -> bytes:
+    body = bytearray()
+    async for block in incoming.blocks:
+        body += block
+        if len(body) > MAX_JSON:
+            raise InvalidArgument(f"The body is larger than {MAX_JSON >> 20} MiB.")
+    return bytes(body)
+
+
+async def _drain(incoming: Incoming) -> None:
+    """Take a refused upload off the wire, within limits, so that its sender gets to read the answer."""
+    size = 0
+    try:
+        async for block in incoming.blocks:
+            size += len(block)
+            if size > _DRAIN:
+                return
+    except ClientDisconnect:
+        return
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+def _not_before(created: str, started: str) -> bool:
+    """Whether a resource was created after its effect began, give or take the clocks of two machines."""
+    try:
+        return (parse_rfc3339(created) - parse_rfc3339(started)).total_seconds() > -60
+    except ValueError:
+        return False

@@ -1,0 +1,178 @@
+"""Grants: written by approvals, used up by calls, shown as cost. Nothing else creates a right to spend."""
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select, update
+
+from gateway.tables import GrantRow, LimitRow, ReservationRow
+from manifest.pilot import pilot_methods
+from pilotlight.clock import as_utc, now, to_rfc3339
+from pilotlight.errors import Aborted, FailedPrecondition, InvalidArgument
+from pilotlight.money import from_micros, show, to_micros
+from pilotlight.plan import Gate, GrantSpec, Plan, Wire
+
+
+class GrantLine(Wire):
+    """What one grant has used, in dollars. `high` is its limit; `calls` counts against `max_calls`."""
+
+    grant: str
+    phase: str
+    text: str
+    reserved: Decimal
+    actual: Decimal
+    high: Decimal
+    calls: int
+    max_calls: int
+
+
+class Running(Wire):
+    """Something that costs money now, and when it ends at the latest (RFC 3339; jobs end with their budget: empty)."""
+
+    resource: str
+    usd_per_hour: Decimal
+    until: str
+
+
+class CostSummary(Wire):
+    """Dollars of a session: spent (settled and accrued), still reserved on top, and approved in total."""
+
+    so_far: Decimal
+    reserved: Decimal
+    approved: Decimal
+    lines: list[GrantLine]
+    running: list[Running]
+
+
+def set_limit(db: Session, session: str, limit: Decimal | None) -> None:
+    """Set what a session may spend in total (its spendLimitUsd); None lifts it."""
+    row = _limit_row(db, session)
+    row.limit_micros = None if limit is None else to_micros(limit)
+    db.add(row)
+    db.flush()
+
+
+def write(db: Session, session: str, plan: Plan, gate: Gate, approver: str) -> list[str]:
+    """Write the grants of one gate of an approved plan, in the transaction that stores the approval; returns their IDs.
+
+    Writing the same gate again changes nothing. Grants of another plan of the session lose what they have left. Raises
+    Aborted for a plan of another session, FailedPrecondition for an expired one or one above the session's limit.
+    """
+    if plan.session != session:
+        raise Aborted(f"This plan belongs to session {plan.session!r}, not {session!r}.")
+    if as_utc(plan.expires) <= now():
+        raise FailedPrecondition("This plan has expired.", hint="Ask for a fresh plan.")
+    digest = plan.digest()
+    specs = [spec for spec in plan.grants if spec.gate == gate]
+    _revoke(db, session, keep=digest)
+    new = [spec for spec in specs if db.get(GrantRow, _id(session, digest, spec)) is None]
+    rows = [_row(session, digest, plan, spec, approver) for spec in new]
+    _check_limit(db, session, rows)
+    db.add_all(rows)
+    db.flush()
+    return [_id(session, digest, spec) for spec in specs]
+
+
+def revoke(db: Session, session: str) -> int:
+    """Take away what is left of all grants of a session; what already runs keeps its reservation. Returns how many."""
+    return _revoke(db, session, keep="")
+
+
+def cost(db: Session, session: str) -> CostSummary:
+    """What the session has spent, holds and may spend."""
+    grants = db.exec(select(GrantRow).where(col(GrantRow.session) == session).order_by("create_time", "id")).all()
+    active = db.exec(
+        select(ReservationRow).where(col(ReservationRow.session) == session, col(ReservationRow.state) == "active")
+    ).all()
+    accrued = sum(min(row.accrued_micros, row.amount_micros) for row in active)
+    return CostSummary(
+        so_far=from_micros(sum(row.settled_micros for row in grants) + sum(row.accrued_micros for row in active)),
+        reserved=from_micros(sum(row.reserved_micros for row in grants) - accrued),
+        approved=from_micros(sum(_approved(row) for row in grants)),
+        lines=[_line(row, active) for row in grants],
+        running=[_running(row) for row in active if row.billing != "call"],
+    )
+
+
+def _approved(row: GrantRow) -> int:
+    return row.max_cost_micros if row.revoke_time is None else row.settled_micros + row.reserved_micros
+
+
+def _line(row: GrantRow, active: Sequence[ReservationRow]) -> GrantLine:
+    mine = [r for r in active if r.grant_id == row.id]
+    accrued = sum(r.accrued_micros for r in mine)
+    return GrantLine(
+        grant=row.spec,
+        phase=row.phase,
+        text=row.text,
+        reserved=from_micros(row.reserved_micros),
+        actual=from_micros(row.settled_micros + accrued),
+        high=from_micros(row.max_cost_micros),
+        calls=row.calls,
+        max_calls=row.max_calls,
+    )
+
+
+def _running(row: ReservationRow) -> Running:
+    return Running(resource=row.resource, usd_per_hour=from_micros(row.hour_micros or 0), until=row.until or "")
+
+
+def _row(session: str, digest: str, plan: Plan, spec: GrantSpec, approver: str) -> GrantRow:
+    entry = pilot_methods().get(spec.method)
+    if entry is None or entry.billing is None:
+        raise InvalidArgument(f"{spec.method} is not a method that a grant can be for.")
+    rules = {name: rule.model_dump(mode="json", exclude_defaults=True) for name, rule in spec.rules.items()}
+    return GrantRow(
+        id=_id(session, digest, spec),
+        session=session,
+        plan_hash=digest,
+        gate=spec.gate,
+        spec=spec.id,
+        method=spec.method,
+        rules=json.dumps(rules),
+        max_calls=spec.max_calls,
+        max_cost_micros=to_micros(spec.max_cost),
+        max_hours=spec.max_hours,
+        phase=spec.phase,
+        text=spec.text,
+        approver=approver,
+        create_time=to_rfc3339(now()),
+        expire_time=to_rfc3339(plan.expires),
+    )
+
+
+def _id(session: str, digest: str, spec: GrantSpec) -> str:
+    return f"{session}/{digest[:16]}/{spec.id}"
+
+
+def _revoke(db: Session, session: str, *, keep: str) -> int:
+    statement = (
+        update(GrantRow)
+        .where(col(GrantRow.session) == session, col(GrantRow.plan_hash) != keep, col(GrantRow.revoke_time).is_(None))
+        .values(revoke_time=to_rfc3339(now()))
+    )
+    return db.exec(statement).rowcount
+
+
+def _check_limit(db: Session, session: str, rows: list[GrantRow]) -> None:
+    limit = _limit_row(db, session)
+    db.add(limit)
+    if limit.limit_micros is None:
+        return
+    left = col(GrantRow.max_cost_micros) - col(GrantRow.reserved_micros) - col(GrantRow.settled_micros)
+    unused = db.exec(
+        select(func.coalesce(func.sum(left), 0)).where(
+            col(GrantRow.session) == session, col(GrantRow.revoke_time).is_(None)
+        )
+    ).one()
+    if limit.held_micros + unused + sum(row.max_cost_micros for row in rows) > limit.limit_micros:
+        raise FailedPrecondition(
+            f"This plan may cost more than the session's limit of {show(from_micros(limit.limit_micros))}.",
+            hint="Ask for a cheaper plan, or raise the limit with a new session.",
+        )
+
+
+def _limit_row(db: Session, session: str) -> LimitRow:
+    return db.get(LimitRow, session) or LimitRow(session=session)

@@ -1,0 +1,141 @@
+"""Reserve, settle, release: the only writers of money. One conditional UPDATE decides, so that racing calls cannot
+add up to more than was approved; every function runs inside the caller's transaction."""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection, text
+
+from gateway.rules import Uncovered, Worst, check_rules, worst_case
+from gateway.tables import GrantRow
+from manifest.facts import Call
+from pilotlight.clock import now, to_rfc3339
+from pilotlight.plan import Rule
+from pilotlight.pricebook import PriceBook
+
+_ACTIVE = text(
+    "SELECT * FROM gateway_grants WHERE session = :session AND method = :method AND revoke_time IS NULL ORDER BY id"
+)
+_TAKE = text(
+    "UPDATE gateway_grants SET calls = calls + 1, reserved_micros = reserved_micros + :amount"
+    " WHERE id = :id AND revoke_time IS NULL AND expire_time > :now AND calls < max_calls"
+    " AND reserved_micros + settled_micros + :amount <= max_cost_micros"
+)
+_HOLD = text(
+    "UPDATE gateway_limits SET held_micros = held_micros + :amount"
+    " WHERE session = :session AND (limit_micros IS NULL OR held_micros + :amount <= limit_micros)"
+)
+_UNTAKE = text("UPDATE gateway_grants SET calls = calls - 1 WHERE id = :id AND calls > 0")
+_INSERT = text(
+    "INSERT INTO gateway_reservations (grant_id, session, account, method, billing, resource, amount_micros,"
+    " accrued_micros, hour_micros, state, confirmed, reason, create_time, until)"
+    " VALUES (:grant_id, :session, :account, :method, :billing, :resource, :amount, 0, :hour, 'active', :no, '', :now,"
+    " :until) RETURNING id"
+)
+_CLOSE = text(
+    "UPDATE gateway_reservations SET state = :state, accrued_micros = :actual, reason = :reason, settle_time = :now"
+    " WHERE id = :id AND state = 'active' RETURNING grant_id, session, amount_micros"
+)
+_SETTLE_GRANT = text(
+    "UPDATE gateway_grants SET reserved_micros = reserved_micros - :amount, settled_micros = settled_micros + :actual"
+    " WHERE id = :id"
+)
+_SETTLE_LIMIT = text("UPDATE gateway_limits SET held_micros = held_micros + :change WHERE session = :session")
+_ACCRUE = text("UPDATE gateway_reservations SET accrued_micros = :actual WHERE id = :id AND state = 'active'")
+_HELD = text("SELECT grant_id, amount_micros FROM gateway_reservations WHERE id = :id AND state = 'active'")
+_CONFIRM = text("UPDATE gateway_reservations SET confirmed = :yes, resource = :resource WHERE id = :id")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a call holds: `reservation` is None for calls that are counted but cost nothing by themselves."""
+
+    grant: str
+    micros: int
+    reservation: int | None
+
+
+def reserve(
+    db: Connection, session: str, account: str, call: Call, billing: str, resource: str, prices: PriceBook
+) -> Held:
+    """Reserve the worst case of a call under the first grant that covers it and has room.
+
+    Raises Uncovered: there is no grant, none covers the call's fields, or what covers them is used up.
+    """
+    method = call.route.method
+    rows = db.execute(_ACTIVE, {"session": session, "method": method}).mappings().all()
+    problem = Uncovered("spend.no-grant", "no approved plan of this session permits it")
+    for row in rows:
+        grant = GrantRow(**row)
+        rules = {name: Rule.model_validate(value) for name, value in json.loads(grant.rules).items()}
+        try:
+            check_rules(rules, call)
+            worst = worst_case(grant, billing, call, prices)
+            return _take(db, grant, worst, account, billing, resource)
+        except Uncovered as uncovered:
+            problem = uncovered
+    raise problem
+
+
+def settle(db: Connection, reservation: int, actual: int, reason: str = "") -> bool:
+    """Turn a reservation into its actual cost (micro-dollars). False: it was not active any more."""
+    return _close(db, reservation, "settled", actual, reason)
+
+
+def release(db: Connection, held: Held) -> None:
+    """Give everything back: the call certainly did not happen."""
+    if held.reservation is None or _close(db, held.reservation, "released", 0, "the call was refused upstream"):
+        db.execute(_UNTAKE, {"id": held.grant})
+
+
+def accrue(db: Connection, reservation: int, actual: int) -> None:
+    """Note what a running thing has cost so far."""
+    db.execute(_ACCRUE, {"id": reservation, "actual": actual})
+
+
+def confirm(db: Connection, reservation: int, resource: str) -> None:
+    """The platform said that `resource` exists."""
+    db.execute(_CONFIRM, {"id": reservation, "resource": resource, "yes": True})
+
+
+def _take(db: Connection, grant: GrantRow, worst: Worst, account: str, billing: str, resource: str) -> Held:
+    moment = now()
+    # both counters or neither: a savepoint, since the caller still records the refusal in this transaction
+    with db.begin_nested():
+        values = {"id": grant.id, "amount": worst.micros, "now": to_rfc3339(moment), "session": grant.session}
+        if db.execute(_TAKE, values).rowcount != 1:
+            raise Uncovered(*_why_not(grant, worst, to_rfc3339(moment)))
+        if db.execute(_HOLD, values).rowcount != 1:
+            raise Uncovered("spend.limit", "the session's spend limit is reached")
+        if billing == "call" and worst.micros == 0:
+            return Held(grant.id, 0, None)
+        row = values | {"grant_id": grant.id, "account": account, "method": grant.method, "billing": billing}
+        until = to_rfc3339(moment + timedelta(hours=worst.hours)) if worst.hours is not None else None
+        row |= {"resource": resource, "hour": worst.hour_micros, "until": until, "no": False}
+        return Held(grant.id, worst.micros, db.execute(_INSERT, row).scalar_one())
+
+
+def _why_not(grant: GrantRow, worst: Worst, moment: str) -> tuple[str, str]:
+    if grant.expire_time <= moment:
+        return "spend.expired", f"the approval of {grant.text!r} has expired"
+    if grant.calls >= grant.max_calls:
+        return "spend.exhausted", f"{grant.text!r} was approved for {grant.max_calls} calls, and all are used"
+    left = grant.max_cost_micros - grant.reserved_micros - grant.settled_micros
+    return "spend.exhausted", f"{grant.text!r} has {left} micro-dollars left, and this call may cost {worst.micros}"
+
+
+def _close(db: Connection, reservation: int, state: str, actual: int, reason: str) -> bool:
+    values = {"id": reservation, "state": state, "actual": actual, "reason": reason, "now": to_rfc3339(now())}
+    row = db.execute(_CLOSE, values).first()
+    if row is None:
+        return False
+    db.execute(_SETTLE_GRANT, {"id": row.grant_id, "amount": row.amount_micros, "actual": actual})
+    db.execute(_SETTLE_LIMIT, {"session": row.session, "change": actual - row.amount_micros})
+    return True
+
+
+def held_by(db: Connection, reservation: int) -> Held | None:
+    """What an active reservation holds; None when it was settled."""
+    row = db.execute(_HELD, {"id": reservation}).first()
+    return Held(row.grant_id, row.amount_micros, reservation) if row else None

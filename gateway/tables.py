@@ -1,0 +1,135 @@
+"""Tables of the control database that the gateway owns. Money is whole micro-dollars, time RFC 3339 UTC text."""
+
+from typing import ClassVar
+
+from sqlalchemy import DDL, Engine, Index
+from sqlmodel import Field, SQLModel
+
+
+class GrantRow(SQLModel, table=True):
+    """A right to spend, written by an approval [DESIGN section 6]. The counters change only by conditional UPDATEs."""
+
+    __tablename__: ClassVar[str] = "gateway_grants"  # pyright: ignore[reportIncompatibleVariableOverride]
+    __table_args__ = (Index("gateway_grants_by_method", "session", "method"),)
+
+    id: str = Field(primary_key=True)
+    session: str
+    plan_hash: str
+    gate: str
+    spec: str
+    """ID within the plan."""
+    method: str
+    rules: str
+    """JSON: field -> pilotlight.plan.Rule."""
+    max_calls: int
+    max_cost_micros: int
+    max_hours: float | None
+    phase: str
+    text: str
+    approver: str
+    create_time: str
+    expire_time: str
+    revoke_time: str | None = None
+    calls: int = 0
+    reserved_micros: int = 0
+    settled_micros: int = 0
+
+
+class LimitRow(SQLModel, table=True):
+    """What a session may hold in total: reserved plus settled. No limit is NULL."""
+
+    __tablename__: ClassVar[str] = "gateway_limits"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    session: str = Field(primary_key=True)
+    limit_micros: int | None = None
+    held_micros: int = 0
+
+
+class ReservationRow(SQLModel, table=True):
+    """Money held for one call until its actual cost is known. States: active, settled, released."""
+
+    __tablename__: ClassVar[str] = "gateway_reservations"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    id: int | None = Field(default=None, primary_key=True)
+    grant_id: str = Field(index=True)
+    session: str = Field(index=True)
+    account: str
+    method: str
+    billing: str
+    resource: str
+    """Full name of what the call creates."""
+    amount_micros: int
+    accrued_micros: int = 0
+    hour_micros: int | None = None
+    """Dollars per hour of all its replicas, as priced when it was reserved."""
+    state: str = Field(default="active", index=True)
+    confirmed: bool = False
+    """Whether the platform said that the resource exists."""
+    reason: str = ""
+    create_time: str
+    until: str | None = None
+    settle_time: str | None = None
+
+
+class EffectRow(SQLModel, table=True):
+    """One outside effect by its key: the same key and digest replays the response, another digest is refused."""
+
+    __tablename__: ClassVar[str] = "gateway_effects"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    scope: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    digest: str
+    method: str
+    reservation: int | None = None
+    state: str = "pending"
+    code: int = 0
+    response: str = ""
+    create_time: str
+
+
+class OwnerRow(SQLModel, table=True):
+    """Who created a resource through this gateway, and in which session."""
+
+    __tablename__: ClassVar[str] = "gateway_owners"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    name: str = Field(primary_key=True)
+    owner: str
+    """User ID: of the key, or of who drives the session."""
+    session: str = Field(default="", index=True)
+    method: str
+    create_time: str
+
+
+class AuditRow(SQLModel, table=True):
+    """One verdict. `hash` covers all other fields and the hash of the row before."""
+
+    __tablename__: ClassVar[str] = "gateway_audit"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    seq: int = Field(primary_key=True)
+    time: str
+    principal: str
+    method: str
+    resource: str
+    verdict: str
+    rule: str
+    detail: str
+    """Canonical JSON."""
+    previous: str
+    hash: str
+
+
+_TABLES = (GrantRow, LimitRow, ReservationRow, EffectRow, OwnerRow, AuditRow)
+_APPEND_ONLY = [
+    f"CREATE TRIGGER IF NOT EXISTS gateway_audit_no_{act.lower()} BEFORE {act} ON gateway_audit "
+    "BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END"
+    for act in ("UPDATE", "DELETE")
+]
+
+
+def create_tables(engine: Engine) -> None:
+    """Create what is missing of the gateway's tables."""
+    SQLModel.metadata.create_all(engine, tables=[SQLModel.metadata.tables[str(t.__tablename__)] for t in _TABLES])
+    if engine.dialect.name == "sqlite":
+        with engine.begin() as connection:
+            for statement in _APPEND_ONLY:
+                connection.execute(DDL(statement))

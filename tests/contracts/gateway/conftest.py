@@ -1,0 +1,316 @@
+"""A gateway in front of a real HTTP server that speaks the platform's wire format and writes down what reached it."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from pydantic import SecretStr
+from sqlalchemy import Engine
+from sqlmodel import Session
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from gateway import Gateway, Principal, RpcRecord, grants
+from pilotlight.clock import now, to_rfc3339
+from pilotlight.database import open_engine
+from pilotlight.plan import Cost, CostLine, GrantSpec, Phase, Plan, PlanDataset, Rule
+from pilotlight.settings import Settings
+
+KEY = "fw_the_platform_key_that_must_never_be_seen"
+SESSION = "1779157376-41e1"
+ME = Principal("session", "acme", session=SESSION, user="ann")
+
+
+@dataclass
+class Seen:
+    """One request that reached the platform."""
+
+    verb: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class RecordingPlatform:
+    """Resources in a dict; `fail_next` makes the next create answer that status, after (`after`) or before doing it."""
+
+    seen: list[Seen] = field(default_factory=list[Seen])
+    resources: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    files: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    replica_seconds: dict[str, float] = field(default_factory=dict[str, float])
+    fail_next: int = 0
+    fail_after: bool = False
+    url: str = ""
+
+    def app(self) -> Starlette:
+        verbs = ["GET", "POST", "PATCH", "DELETE", "PUT"]
+        return Starlette(routes=[Route("/{path:path}", self._serve, methods=verbs)])
+
+    def targets(self) -> list[str]:
+        return [f"{one.verb} {one.target}" for one in self.seen]
+
+    async def _serve(self, request: Request) -> Response:
+        query = f"?{request.url.query}" if request.url.query else ""
+        seen = Seen(request.method, request.url.path + query, dict(request.headers), await request.body())
+        if request.url.path.startswith("/files/"):
+            assert "authorization" not in request.headers
+            return Response(self.files[request.url.path.removeprefix("/files/")])
+        self.seen.append(seen)
+        if request.headers.get("authorization") != f"Bearer {KEY}":
+            return JSONResponse({"code": 16, "message": "no"}, 401)
+        if request.url.path.endswith("/chat/completions"):
+            return self._chat(seen)
+        if request.url.path.endswith("/billingUsage"):
+            return self._usage()
+        return self._resource(request, seen)
+
+    def _resource(self, request: Request, seen: Seen) -> Response:
+        name, _, custom = request.url.path.removeprefix("/v1/").partition(":")
+        if request.method == "POST" and not custom:
+            return self._create(name, request, seen)
+        if custom == "getDownloadEndpoint":
+            return JSONResponse({"filenameToSignedUrls": {f: f"{self.url}/files/{f}" for f in sorted(self.files)}})
+        if custom == "cancel":
+            self.resources[name]["state"] = "JOB_STATE_CANCELLED"
+        if custom:
+            return JSONResponse({"custom": custom, "bytes": len(seen.body)}, headers={"x-internal-node": "n7"})
+        if name.count("/") == 2:
+            items = [item for key, item in self.resources.items() if key.startswith(name + "/")]
+            return JSONResponse({name.rpartition("/")[2]: items})
+        if name not in self.resources:
+            return JSONResponse({"code": 5, "message": f"{name} not found"}, 404)
+        if request.method == "DELETE":
+            return JSONResponse(self.resources.pop(name))
+        return JSONResponse(self.resources[name], headers={"set-cookie": "provider=1", "x-internal-node": "n7"})
+
+    def _create(self, parent: str, request: Request, seen: Seen) -> Response:
+        body = seen.json
+        ids = [value for key, value in (dict(request.query_params) | body).items() if key.endswith("Id")]
+        name = f"{parent}/{ids[0] if ids else 'auto-' + str(len(self.resources))}"
+        code, self.fail_next = self.fail_next, 0
+        if code and not self.fail_after:
+            return JSONResponse({"code": 13, "message": "broken"}, code)
+        if name in self.resources:
+            return JSONResponse({"code": 6, "message": "exists"}, 409, headers={"x-should-retry": "false"})
+        fields = body.get("dataset") if isinstance(body.get("dataset"), dict) else body
+        state = "JOB_STATE_RUNNING" if "Job" in parent else "READY"
+        self.resources[name] = fields | {"name": name, "state": state, "createTime": to_rfc3339(now())}
+        if code:
+            return JSONResponse({"code": 13, "message": "lost"}, code)
+        return JSONResponse(self.resources[name])
+
+    def _chat(self, seen: Seen) -> Response:
+        body = seen.json
+        if body["model"].endswith("/asleep"):
+            error = {"error": {"code": "DEPLOYMENT_SCALING_UP", "message": "scaling up", "type": "unavailable"}}
+            return JSONResponse(error, 503, headers={"retry-after": "5"})
+        if not body.get("stream"):
+            return JSONResponse({"choices": [{"message": {"content": "hi"}}], "model": body["model"]})
+        return StreamingResponse(self._words(), media_type="text/event-stream")
+
+    async def _words(self) -> AsyncIterator[bytes]:
+        for word in ("one", "two", "three"):
+            yield f"data: {word} {time.monotonic()}\n\n".encode()
+            await asyncio.sleep(0.3)
+
+    def _usage(self) -> Response:
+        rows = [
+            {"acceleratorSeconds": str(seconds), "group": {"deployment_name": name}}
+            for name, seconds in self.replica_seconds.items()
+        ]
+        return JSONResponse({"dedicatedCosts": rows})
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """Run an ASGI app on a free port in a thread; yields its URL."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="on", ws="none", loop="asyncio"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+
+
+def plan_of(specs: list[GrantSpec], session: str = SESSION, expires: datetime | None = None, note: str = "") -> Plan:
+    """A plan whose preview is exactly what its grants add up to."""
+    total = sum((spec.max_cost for spec in specs), Decimal(0))
+    line = CostLine(phase=Phase.TRAIN, kind="training", text="all", low=total, expected=total, high=total)
+    data = PlanDataset(
+        source="accounts/acme/datasets/d1", content_hash="0" * 64, rows=10, train_rows=8, heldout_rows=2, sweep_rows=8,
+        train_tokens=1, heldout_tokens=1, sweep_tokens=1, seed=42, split="80/20",
+    )  # fmt: skip
+    return Plan(
+        session=session, workflow="sft", instruction=f"train {note}", dataset=data, base_models=["ember-500k"], values=[],
+        candidates=[], cost=Cost(lines=[line], price_source="test"), grants=specs,
+        expires=expires or datetime.now(UTC) + timedelta(hours=1),
+    )  # fmt: skip
+
+
+def job_body(**changes: Any) -> dict[str, Any]:
+    return {
+        "dataset": "accounts/acme/datasets/d1",
+        "baseModel": "accounts/fireworks/models/ember-500k",
+        "outputModel": "accounts/acme/models/out-1",
+        "epochs": 1.5,
+        "loraRank": 8,
+        "evalAutoCarveout": False,
+    } | changes
+
+
+def job_grant(max_calls: int = 1, max_cost: str = "0.10", name: str = "c1", **more: Any) -> GrantSpec:
+    rules = {f"body.{key}": Rule.exactly(value) for key, value in job_body().items()}
+    rules["query.supervisedFineTuningJobId"] = Rule(one_of=[f"ft-{n}" for n in range(64)])
+    return GrantSpec(
+        id=name, gate=more.pop("gate", "plan_approval"), method="CreateSupervisedFineTuningJob", rules=rules,
+        max_calls=max_calls, max_cost=Decimal(max_cost), phase=Phase.TRAIN, text="the job", **more,
+    )  # fmt: skip
+
+
+def chat_grant(max_calls: int = 5) -> GrantSpec:
+    models = ["accounts/acme/deployments/d", "accounts/acme/deployments/asleep"]
+    rules = {
+        "body.model": Rule(one_of=models),
+        "body.messages": Rule(max_bytes=1000),
+        "body.max_tokens": Rule(minimum=1, maximum=64),
+    }
+    return GrantSpec(
+        id="ask", gate="plan_approval", method="CreateChatCompletion", rules=rules, max_calls=max_calls,
+        max_cost=Decimal(0), phase=Phase.EVALUATE, text="questions",
+    )  # fmt: skip
+
+
+def deployment_grant(hours: float = 1.0, max_cost: str = "0.20") -> GrantSpec:
+    rules = {
+        "query.deploymentId": Rule.exactly("dep-1"),
+        "body.baseModel": Rule.exactly("accounts/acme/models/out-1"),
+        "body.minReplicaCount": Rule.exactly(0),
+        "body.maxReplicaCount": Rule(minimum=0, maximum=8),
+        "body.autoscalingPolicy.scaleToZeroWindow": Rule(one_of=["300s", "0s", "5m", None]),
+    }
+    return GrantSpec(
+        id="deploy", gate="plan_approval", method="CreateDeployment", rules=rules, max_calls=1,
+        max_cost=Decimal(max_cost), max_hours=hours, phase=Phase.DEPLOY, text="the deployment",
+    )  # fmt: skip
+
+
+@dataclass
+class Bench:
+    """All parts of one test: the gateway as served for one principal, what its platform saw, what the agent was told."""
+
+    engine: Engine
+    gateway: Gateway
+    platform: RecordingPlatform
+    told: list[RpcRecord]
+    settings: Settings
+    serve: Callable[[Principal], httpx.Client]
+    me: httpx.Client
+
+    def in_process(self, work: Callable[[Gateway], Awaitable[Any]], url: str = "") -> Any:
+        """Run `work` with a gateway of its own on the same database, in a loop of its own."""
+
+        async def run() -> Any:
+            async with httpx.AsyncClient(base_url=url or self.platform.url) as upstream:
+                gateway = Gateway(self.engine, self.settings, upstream, self.gateway.listener)
+                try:
+                    return await work(gateway)
+                finally:
+                    gateway.close()
+
+        return asyncio.run(run())
+
+    def approve(self, *specs: GrantSpec, approver: str = "user:ann", **more: Any) -> Plan:
+        plan = plan_of(list(specs), **more)
+        with Session(self.engine) as db, db.begin():
+            grants.write(db, plan.session, plan, "plan_approval", approver)
+        return plan
+
+    def cost(self, session: str = SESSION) -> grants.CostSummary:
+        with Session(self.engine.execution_options(readonly=True)) as db:
+            return grants.cost(db, session)
+
+    def create_job(self, number: int = 1, key: str | None = None, **changes: Any) -> httpx.Response:
+        return self.me.post(
+            "/v1/accounts/acme/supervisedFineTuningJobs",
+            params={"supervisedFineTuningJobId": f"ft-{number}"},
+            json=job_body(**changes),
+            headers={"Idempotency-Key": key or f"job-{number}"},
+        )
+
+
+async def _live(receive: Any, send: Any, upstream: httpx.AsyncClient) -> None:
+    """The ASGI lifespan of the front: the client to the platform closes in the loop that used it."""
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await upstream.aclose()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    engine = open_engine(f"sqlite:///{tmp_path / 'control.db'}")
+    platform, told, clients = RecordingPlatform(), [], []
+    settings = Settings(home=tmp_path, account="acme", platform_key=SecretStr(KEY))
+
+    async def listen(record: RpcRecord) -> None:
+        told.append(record)
+
+    with serving(platform.app()) as platform.url:
+        upstream = httpx.AsyncClient(base_url=platform.url)
+        gateway = Gateway(engine, settings, upstream, listen)
+        fronts: dict[str, Principal] = {"0": ME}
+
+        async def enter(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "lifespan":
+                return await _live(receive, send, upstream)
+            principal = fronts[dict(scope["headers"]).get(b"x-test-front", b"0").decode()]
+            response = await gateway.forward(principal, Request(scope, receive))
+            await response(scope, receive, send)
+
+        with serving(enter) as url:
+
+            def serve(principal: Principal) -> httpx.Client:
+                number = str(len(fronts))
+                fronts[number] = principal
+                clients.append(httpx.Client(base_url=url, headers={"x-test-front": number}, timeout=30))
+                return clients[-1]
+
+            me = httpx.Client(base_url=url, timeout=30)
+            clients.append(me)
+            yield Bench(engine, gateway, platform, told, settings, serve, me)
+            for client in clients:
+                client.close()
+        gateway.close()
+    engine.dispose()
+
+
+@pytest.fixture
+def chat(bench: Bench) -> Callable[..., dict[str, Any]]:
+    """A chat body that the approved grant covers."""
+    bench.approve(chat_grant())
+
+    def build(model: str = "accounts/acme/deployments/d", **more: Any) -> dict[str, Any]:
+        return {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8} | more
+
+    return build

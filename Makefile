@@ -1,0 +1,52 @@
+# Each target sets up what it needs in .venv; nothing is installed outside it except bubblewrap, which is asked for.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+TORCH ?= 2.13.0
+STAMP := $(VENV)/.installed
+
+.PHONY: demo up test test-slow check doctor bubblewrap clean help
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+
+demo: $(STAMP) bubblewrap  ## a real fine-tune from an instruction to a deployed, answering model
+	$(RUN)/pilotlight demo
+
+up: $(STAMP) bubblewrap  ## start the agent and the embedded platform on this machine
+	$(RUN)/pilotlight up
+
+test: $(STAMP) bubblewrap  ## the tests
+	$(RUN)/pytest -q
+
+test-slow: $(STAMP) bubblewrap  ## long campaigns
+	$(RUN)/pytest -q -m slow
+
+check: $(STAMP)  ## style, types, import rules, docs
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/pyright
+	$(RUN)/lint-imports --no-cache
+	$(RUN)/pytest -q tests/unit/docs
+
+doctor: $(STAMP)  ## test every protection of the sandbox on this host
+	$(RUN)/pilotlight doctor
+
+# torch first and alone: on a machine that offers a CPU build, this takes it instead of several GB of CUDA libraries.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Pilotlight needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install --quiet --disable-pip-version-check torch==$(TORCH)
+	$(RUN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(STAMP)
+
+bubblewrap:
+	@command -v bwrap >/dev/null || { \
+	  echo 'bubblewrap is missing; the sandbox needs it. Install it with:'; \
+	  echo '    sudo apt-get install bubblewrap     (or: sudo dnf install bubblewrap)'; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo 'Running as root: installing it now.'; apt-get update -qq && apt-get install -y -qq bubblewrap >/dev/null; \
+	  else exit 1; fi; }
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,1 +1,101 @@
-"""Jinja templates: what the user is shown and what the planner model is told. Data, rendered strictly."""
+"""What the user is shown (and what a planner model is told), as Jinja templates rendered strictly.
+
+A missing value is an error, never an empty string. Text that comes from data goes through `code` or `plain`, which
+leave neither control characters nor Markdown that could act.
+"""
+
+import re
+import unicodedata
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from pilotlight.money import show
+from pilotlight.plan import Plan
+
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
+
+
+def render(name: str, **values: Any) -> str:
+    """Render a template of this package; raises jinja2.UndefinedError when a value is missing."""
+    return _environment().get_template(name).render(**values).strip() + "\n"
+
+
+def render_plan(plan: Plan) -> str:
+    """The approval screen: from the typed plan, never from prose [DESIGN 6]."""
+    return render("plan.md.j2", plan=plan)
+
+
+def show_seconds(seconds: float) -> str:
+    """`45 s`, `3 min`, `2 h 5 min`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def plain(text: object, limit: int = 300) -> str:
+    """One line of text that renders as itself."""
+    return _MARKUP.sub(r"\\\1", _one_line(text, limit))
+
+
+def code(text: object, limit: int = 80) -> str:
+    """A code span; nothing in it is Markdown, and it fits into a table cell."""
+    return "`" + _one_line(text, limit).replace("`", "'").replace("|", "¦") + "`"
+
+
+def _one_line(text: object, limit: int) -> str:
+    visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(text))
+    short = " ".join(visible.split())
+    return short if len(short) <= limit else short[: limit - 1] + "…"
+
+
+def _value(value: object) -> str:
+    """A plan value for people; learning rates as 1e-4 is read more easily than 0.0001."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, list):
+        return ", ".join(_value(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:g}" if isinstance(value, float) else plain(value)
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "n/a" if value is None else f"{value * 100:.{digits}f} %"
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "n/a" if value is None else f"{value:.{digits}f}"
+
+
+def _money(value: Decimal | float | str | None) -> str:
+    return "unknown" if value is None else show(Decimal(str(value)))
+
+
+def _load(name: str) -> str | None:
+    path = resources.files("prompts").joinpath(name)
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(_load), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    environment.filters.update(
+        money=_money,
+        seconds=show_seconds,
+        percent=_percent,
+        number=_number,
+        plain=plain,
+        code=code,
+        value=_value,
+        short=lambda name: str(name).rsplit("/", 1)[-1],
+    )
+    return environment

@@ -1,0 +1,160 @@
+"""HTTP over the session's Unix socket: the only way out of the sandbox. The socket is the identity [DESIGN 5]."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import httpx
+
+from pilotlight.errors import (
+    Aborted,
+    AlreadyExists,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+    PermissionDenied,
+    PilotlightError,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+)
+from runner.calls import Call
+
+_T = TypeVar("_T")
+log = logging.getLogger(__name__)
+
+_KINDS: list[type[PilotlightError]] = [
+    InvalidArgument,
+    FailedPrecondition,
+    OutOfRange,
+    Unauthenticated,
+    PermissionDenied,
+    NotFound,
+    AlreadyExists,
+    Aborted,
+    ResourceExhausted,
+    Unimplemented,
+    Unavailable,
+]
+_BY_STATUS = {kind.status: kind for kind in _KINDS}
+_BY_GRPC = {kind.grpc_code: kind for kind in _KINDS}
+_BY_HTTP = {kind.http_code: kind for kind in reversed(_KINDS)}
+_PATIENCE = 120.0
+"""Seconds to keep trying while the control process or the platform is away."""
+
+
+class ScalingUp(Unavailable):
+    """The deployment had scaled to zero and is starting; ask again after `retry_after` seconds [P76]."""
+
+    def __init__(self, message: str, retry_after: float | None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Client:
+    """Thread-safe. Every write is idempotent (by effect key, event key, question ID), so all are retried."""
+
+    def __init__(self, socket: Path, *, patience: float = _PATIENCE) -> None:
+        transport = httpx.HTTPTransport(uds=str(socket), limits=httpx.Limits(max_connections=64))
+        self._http = httpx.Client(transport=transport, base_url="http://gateway", timeout=httpx.Timeout(120, connect=5))
+        self._patience = patience
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def get(self, path: str, **params: str | int) -> dict[str, Any]:
+        """GET a JSON object. Raises the PilotlightError of a refusal."""
+        return self._json(lambda: self._http.get(path, params=params))
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """POST a JSON object (Turn API, inference)."""
+        return self._json(lambda: self._http.post(path, json=body))
+
+    def send(self, call: Call, session: str) -> dict[str, Any]:
+        """Send a planned call under its effect key: sent twice, it happens once."""
+        headers = {"Idempotency-Key": f"{session}/{call.step}"}
+        return self._json(
+            lambda: self._http.request(call.verb, call.path, params=call.query, json=call.body, headers=headers)
+        )
+
+    def upload(self, path: str, file: Path, key: str) -> dict[str, Any]:
+        """Stream a file as the multipart field `file`."""
+
+        def once() -> httpx.Response:
+            with file.open("rb") as stream:
+                parts: dict[str, tuple[str, BinaryIO, str]] = {"file": (file.name, stream, "application/jsonl")}
+                return self._http.post(path, files=parts, headers={"Idempotency-Key": key}, timeout=600)
+
+        return self._json(once)
+
+    def download(self, path: str, target: Path) -> str:
+        """Stream a body into `target`, whole or not at all; returns its SHA-256 in hex."""
+
+        def once() -> str:
+            digest, part = hashlib.sha256(), target.with_name(target.name + ".part")
+            with self._http.stream("GET", path) as response:
+                if response.is_error:
+                    response.read()
+                    raise error_of(response)
+                with part.open("wb") as stream:
+                    for block in response.iter_bytes(1 << 20):
+                        digest.update(block)
+                        stream.write(block)
+            part.replace(target)
+            return digest.hexdigest()
+
+        return self._patiently(once)
+
+    def _json(self, once: Callable[[], httpx.Response]) -> dict[str, Any]:
+        def checked() -> dict[str, Any]:
+            response = once()
+            if response.is_error:
+                raise error_of(response)
+            return response.json() if response.content else {}
+
+        return self._patiently(checked)
+
+    def _patiently(self, once: Callable[[], _T]) -> _T:
+        deadline, pause = time.monotonic() + self._patience, 0.2
+        while True:
+            try:
+                return once()
+            except ScalingUp:
+                raise
+            except (httpx.TransportError, Unavailable) as error:
+                if time.monotonic() + pause > deadline:
+                    message = "The control process or the platform did not answer."
+                    raise Unavailable(message, hint=str(error)) from error
+                log.info("retrying in %.1f s: %s", pause, error)
+            time.sleep(pause)
+            pause = min(pause * 1.7, 10.0)
+
+
+def error_of(response: httpx.Response) -> PilotlightError:
+    """The error a response stands for: our shape, the platform's grpc shape, or an inference error."""
+    try:
+        body: Any = response.json()
+    except ValueError:
+        body = {}
+    inner: Any = body.get("error", body) if isinstance(body, dict) else {}
+    if not isinstance(inner, dict):
+        inner = {"message": str(inner)}
+    message = str(inner.get("message") or f"HTTP {response.status_code} from {response.request.url.path}")
+    if inner.get("code") == "DEPLOYMENT_SCALING_UP" or "DEPLOYMENT_SCALING_UP" in message:
+        header = response.headers.get("retry-after", "")
+        return ScalingUp(message, float(header) if header.replace(".", "", 1).isdigit() else None)
+    kind = _BY_STATUS.get(str(inner.get("status"))) or _kind_by_code(inner.get("code"), response.status_code)
+    return kind(message)
+
+
+def _kind_by_code(code: Any, http_code: int) -> type[PilotlightError]:
+    if isinstance(code, int) and code in _BY_GRPC and http_code >= 400:
+        return _BY_GRPC[code]
+    return _BY_HTTP.get(http_code, Internal if http_code >= 500 else InvalidArgument)

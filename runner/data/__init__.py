@@ -1,0 +1,1 @@
+"""The dataset as the runner works on it: staged once, profiled, converted, split."""

@@ -1,0 +1,106 @@
+"""Rows of a chat dataset: the text of their messages, the answer to learn, and keys that tell duplicates."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pilotlight.plan import canonical_json
+
+_WORD = re.compile(r"\w+")
+_DIGITS = re.compile(r"\d+")
+
+
+class Line(NamedTuple):
+    """One line of a file: its number from 1, its bytes, and the object it holds, or None where it holds none."""
+
+    number: int
+    raw: bytes
+    value: dict[str, Any] | None
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """All lines that are not blank, one at a time."""
+    with path.open("rb") as stream:
+        for number, raw in enumerate(stream, 1):
+            if raw.strip():
+                yield Line(number, raw, _parse(raw))
+
+
+def _parse(raw: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def messages_of(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages that are objects; anything else is left to the format check."""
+    messages = row.get("messages")
+    return [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """The text of a message: its string, or its text parts joined; tool calls as canonical JSON."""
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = [part.get("text", "") for part in content if isinstance(part, dict)]
+        content = "".join(part for part in parts if isinstance(part, str))
+    text = content if isinstance(content, str) else ""
+    calls = message.get("tool_calls")
+    return text + (canonical_json(calls) if calls else "")
+
+
+def answer_of(row: dict[str, Any]) -> str | None:
+    """The text of the last assistant message if it is the last message, else None."""
+    messages = messages_of(row)
+    return text_of(messages[-1]) if messages and messages[-1].get("role") == "assistant" else None
+
+
+def prompt_of(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages before the last assistant message: what a model is asked in evaluation."""
+    messages = messages_of(row)
+    return messages[:-1] if messages and messages[-1].get("role") == "assistant" else messages
+
+
+class Keys(NamedTuple):
+    """64-bit keys. Rows with equal `exact` say the same; with equal `near` the same but for case, digits, marks."""
+
+    exact: int
+    near: int
+    prompt: int
+    sketch: int | None
+    """A sketch of the longer prompts: equal for most rows that differ in a few words only."""
+
+
+def keys_of(row: dict[str, Any]) -> Keys:
+    """The keys of a row. System messages count for `exact` only: a shared one must not make rows alike."""
+    messages = messages_of(row)
+    spoken = [message for message in messages if message.get("role") != "system"]
+    asked = [message for message in prompt_of(row) if message.get("role") != "system"]
+    words = _words(" ".join(text_of(message) for message in spoken))
+    return Keys(
+        _hash(canonical_json([messages, row.get("tools")])),
+        _hash(" ".join(words)),
+        _hash(" ".join(text_of(message) for message in asked)),
+        _sketch(words[:96]),
+    )
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(_DIGITS.sub("0", text.casefold()))
+
+
+def _sketch(words: list[str]) -> int | None:
+    """The four smallest hashes of all runs of three words; None for texts too short to compare that way."""
+    if len(words) < 12:
+        return None
+    shingles = {_hash(" ".join(words[at : at + 3])) for at in range(len(words) - 2)}
+    return _hash(repr(sorted(shingles)[:4]))
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")

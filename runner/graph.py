@@ -1,0 +1,69 @@
+"""The wiring of the planner: which node follows which. Every other decision is in the nodes.
+
+A gate is three nodes: propose (prepares and asks), gate (one interrupt, nothing else), act (reads the inbox).
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
+
+from runner.nodes import approval, begin, clarify, gate, promotion, trouble
+from runner.phases import deploy, evaluate, inspect, report, sweep, train
+from runner.state import NODES, State
+from runner.turn import Turn
+
+Node = Callable[[Turn, State], Command[str]]
+Planner = CompiledStateGraph[State, None, State, State]
+
+_WORK: dict[str, Node] = {
+    "begin": begin.begin,
+    "answer": begin.answer,
+    "clarify_propose": clarify.propose,
+    "clarify_act": clarify.act,
+    "inspect": inspect.run,
+    "plan_propose": approval.propose,
+    "plan_act": approval.act,
+    "sweep": sweep.run,
+    "promotion_propose": promotion.propose,
+    "promotion_act": promotion.act,
+    "train": train.run,
+    "evaluate": evaluate.run,
+    "deploy": deploy.run,
+    "report": report.run,
+    "trouble_propose": trouble.propose,
+    "trouble_act": trouble.act,
+}
+_GATES = {
+    "clarify_gate": "clarify_act",
+    "plan_gate": "plan_act",
+    "promotion_gate": "promotion_act",
+    "trouble_gate": "trouble_act",
+}
+
+
+def build_graph(turn: Turn, saver: BaseCheckpointSaver[Any]) -> Planner:
+    """The compiled graph of one turn."""
+    graph = StateGraph(State)
+    for name in NODES:
+        if name in _GATES:
+            graph.add_node(name, gate.hold)
+            graph.add_edge(name, _GATES[name])
+        else:
+            graph.add_node(name, _bind(_WORK[name], turn), destinations=(*NODES, "__end__"))
+    graph.add_edge(START, "begin")
+    return graph.compile(checkpointer=saver)
+
+
+class _Bound(Protocol):
+    def __call__(self, state: State) -> Command[str]: ...
+
+
+def _bind(node: Node, turn: Turn) -> _Bound:
+    def bound(state: State) -> Command[str]:
+        return node(turn, state)
+
+    return bound

@@ -1,0 +1,168 @@
+"""Training jobs: start at most so many at a time, follow them with `job` events, and stop after repeated failure."""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from pilotlight.errors import AlreadyExists, FailedPrecondition, PilotlightError
+from runner.calls import Call
+from runner.turn import Turn
+
+log = logging.getLogger(__name__)
+
+DONE = ("JOB_STATE_COMPLETED", "JOB_STATE_EARLY_STOPPED")
+ENDED = (*DONE, "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
+FAILURES_IN_A_ROW = 3
+NO_PROGRESS_SECONDS = 1800.0
+"""A running job that reports no new step for so long is taken for stuck."""
+
+
+class JobStart(NamedTuple):
+    """A job to run: the planned call, and how the user knows it (`c1`, `final`)."""
+
+    label: str
+    call: Call
+
+
+class JobResult(NamedTuple):
+    """How a job ended. Losses are None where the platform reports none."""
+
+    label: str
+    name: str
+    state: str
+    message: str
+    loss: float | None
+    eval_loss: float | None
+    base_loss: float | None
+    tokens: int
+    seconds: float | None
+    model: str
+
+    @property
+    def done(self) -> bool:
+        """Whether it produced a model."""
+        return self.state in DONE
+
+
+class TooManyFailures(FailedPrecondition):
+    """Several jobs in a row failed, or one is stuck: going on would only cost."""
+
+
+def run_jobs(turn: Turn, starts: Sequence[JobStart], parallel: int) -> list[JobResult]:
+    """Run all jobs to their end, in order, at most `parallel` at a time. Safe to call again after a crash.
+
+    Raises TooManyFailures after three failures in a row, or when a job makes no progress for half an hour.
+    """
+    waiting, followers = list(starts), list[_Follower]()
+    results: dict[str, JobResult] = {}
+    failed_in_a_row = 0
+    while waiting or followers:
+        while waiting and len(followers) < parallel:
+            followers.append(_start(turn, waiting.pop(0)))
+        events: list[tuple[str, dict[str, Any], str]] = []
+        for follower in list(followers):
+            ended = follower.look(turn, events)
+            if ended is not None:
+                followers.remove(follower)
+                results[ended.label] = ended
+                failed_in_a_row = 0 if ended.done else failed_in_a_row + 1
+        turn.emit_all(events)
+        if failed_in_a_row >= FAILURES_IN_A_ROW:
+            last = [result for result in results.values() if not result.done][-1]
+            raise TooManyFailures(f"{failed_in_a_row} training jobs in a row failed. The last reason: {last.message}")
+        if followers:
+            time.sleep(turn.poll_seconds)
+    return [results[start.label] for start in starts]
+
+
+def _start(turn: Turn, start: JobStart) -> "_Follower":
+    identifier = start.call.query["supervisedFineTuningJobId"]
+    name = f"{start.call.path.removeprefix('/v1/')}/{identifier}"
+    try:
+        turn.client.send(start.call, turn.context.session)
+    except AlreadyExists:
+        # The answer to an earlier create was lost. The job is ours if it is what we would have created.
+        check_same(turn.client.get(f"/v1/{name}"), start.call)
+    return _Follower(start, name)
+
+
+def check_same(found: dict[str, Any], call: Call) -> None:
+    """Raise AlreadyExists unless a found resource has the values that `call` would have given it."""
+    for field, wanted in call.body.items():
+        if isinstance(wanted, bool | dict) or field not in found:
+            continue
+        if str(found[field]) != str(wanted) and not _same_number(found[field], wanted):
+            raise AlreadyExists(f"{found.get('name')} exists with another {field}: {found[field]!r}, not {wanted!r}.")
+
+
+def _same_number(left: Any, right: Any) -> bool:
+    try:
+        return float(left) == float(right)
+    except (TypeError, ValueError):
+        return False
+
+
+class _Follower:
+    """Watches one job and reports what changed."""
+
+    def __init__(self, start: JobStart, name: str) -> None:
+        self._start, self._name = start, name
+        self._seen: tuple[str, int, float | None] = ("", -1, None)
+        self._base_loss: float | None = None
+        self._moved = time.monotonic()
+
+    def look(self, turn: Turn, events: list[tuple[str, dict[str, Any], str]]) -> JobResult | None:
+        job = turn.client.get(f"/v1/{self._name}")
+        state = str(job.get("state", "JOB_STATE_UNSPECIFIED"))
+        progress: dict[str, Any] = job.get("localProgress") or {}
+        step = int(progress.get("step") or 0)
+        self._note_base(progress, step)
+        now = (state, step, progress.get("evalLoss"))
+        if now != self._seen:
+            self._seen, self._moved = now, time.monotonic()
+            key = f"job/{self._name}/{state}/{step}/{progress.get('evalLoss')}"
+            events.append(("job", _event(self._start.label, self._name, state, job, progress), key))
+        if state in ENDED:
+            return self._result(job, state, progress)
+        if state == "JOB_STATE_RUNNING" and time.monotonic() - self._moved > NO_PROGRESS_SECONDS:
+            raise TooManyFailures(f"{self._name} has made no progress for {NO_PROGRESS_SECONDS / 60:.0f} minutes.")
+        return None
+
+    def _note_base(self, progress: dict[str, Any], step: int) -> None:
+        given = progress.get("baseEvalLoss")
+        if given is not None:
+            self._base_loss = float(given)
+        elif step == 0 and progress.get("evalLoss") is not None:
+            self._base_loss = float(progress["evalLoss"])
+
+    def _result(self, job: dict[str, Any], state: str, progress: dict[str, Any]) -> JobResult:
+        status: dict[str, Any] = job.get("status") or {}
+        return JobResult(
+            label=self._start.label,
+            name=self._name,
+            state=state,
+            message=str(status.get("message") or progress.get("message") or ""),
+            loss=progress.get("loss"),
+            eval_loss=progress.get("evalLoss"),
+            base_loss=self._base_loss,
+            tokens=int(progress.get("tokens") or 0),
+            seconds=progress.get("runningSeconds"),
+            model=str(self._start.call.body["outputModel"]),
+        )
+
+
+def _event(label: str, name: str, state: str, job: dict[str, Any], progress: dict[str, Any]) -> dict[str, Any]:
+    event: dict[str, Any] = {"job": name, "candidate": label, "state": state}
+    for field in ("step", "totalSteps", "loss", "evalLoss", "tokens", "percent", "etaSeconds"):
+        if progress.get(field) is not None:
+            event[field] = progress[field]
+    return event
+
+
+def try_jobs(turn: Turn, starts: Sequence[JobStart], parallel: int) -> list[JobResult] | PilotlightError:
+    """run_jobs(), with the error that the user has to decide on as a value."""
+    try:
+        return run_jobs(turn, starts, parallel)
+    except TooManyFailures as error:
+        return error

@@ -1,0 +1,1 @@
+"""The nodes between the phases: reading instructions, and the gates (propose, gate, act: three nodes each)."""

@@ -1,0 +1,101 @@
+"""Plan and cost: propose, wait, act. One approval covers both [A116]; nothing is spent before it [A106]."""
+
+from langgraph.types import Command
+
+from pilotlight.errors import Aborted, FailedPrecondition
+from pilotlight.plan import Phase, Plan
+from pilotlight.question import Decision, Question, QuestionKind
+from runner.intents import merge, read_text
+from runner.nodes import gate
+from runner.nodes.begin import clarify_reason
+from runner.planning.catalogue import list_bases
+from runner.planning.draft import Draft, draft_plan
+from runner.planning.prepare import chosen_bases, collect, split_data
+from runner.planning.recipe import Recipe
+from runner.state import State
+from runner.turn import Turn
+
+RECIPE = "state/recipe.json"
+_REST = (Phase.SWEEP, Phase.TRAIN, Phase.EVALUATE, Phase.DEPLOY)
+
+
+def propose(turn: Turn, state: State) -> Command[str]:
+    """Resolve and price the plan, store it, ask for approval. Without a base model: clarify first."""
+    intent, generation = state.get("intent", {}), state.get("generation", 1)
+    turn.phase(Phase.PLAN, "started", generation)
+    known, unknown = chosen_bases(intent, list_bases(turn.client, turn.context.account))
+    if unknown or not known:
+        return Command(goto="clarify_propose", update={"clarify": {"reason": "base_model"}})
+    identifier = gate.question_id(state, "plan")
+    path = f"state/drafts/{identifier}.json"
+    kept = turn.workspace.read_json(path)
+    if kept is None:
+        try:
+            draft = draft_plan(collect(turn, intent, split_data(turn, intent), known, generation))
+        except FailedPrecondition as error:
+            reason = "budget" if "budget" in error.message else "too_small"
+            return Command(goto="clarify_propose", update={"clarify": {"reason": reason, "note": str(error)}})
+        kept = {
+            "plan": draft.plan.model_dump(mode="json", by_alias=True),
+            "recipe": draft.recipe.model_dump(mode="json"),
+        }
+        turn.workspace.write_json(path, kept)
+    draft = Draft(Plan.model_validate(kept["plan"]), Recipe.model_validate(kept["recipe"]))
+    _publish(turn, draft.plan)
+    digest = draft.plan.digest()
+    text = "Do you approve this plan and its cost?"
+    kind = QuestionKind.PLAN_APPROVAL
+    pending = gate.put(turn, Question(question_id=identifier, kind=kind, text=text, plan_hash=digest))
+    return Command(
+        goto="plan_gate", update={"pending": pending, "plan_hash": digest, "asked": state.get("asked", 0) + 1}
+    )
+
+
+def _publish(turn: Turn, plan: Plan) -> None:
+    markdown = turn.post_plan(plan)
+    turn.workspace.write_text("plan.json", plan.canonical() + "\n")
+    turn.workspace.write_text("plan.md", markdown)
+    turn.artifact("plan.json", "The plan as it is hashed")
+    turn.artifact("plan.md", "Plan and cost")
+
+
+def act(turn: Turn, state: State) -> Command[str]:
+    """Approve: on to the sweep. Revise: plan again. Reject: the end, free of charge."""
+    question, answer = gate.take(turn, state)
+    if question.plan_hash != state.get("plan_hash"):
+        raise Aborted("The answered plan is not the current one.")
+    generation = state.get("generation", 1)
+    if answer.decision is Decision.APPROVE:
+        draft = turn.workspace.read_json(f"state/drafts/{question.question_id}.json")
+        turn.workspace.write_json(RECIPE, draft["recipe"])
+        turn.phase(Phase.PLAN, "completed", generation, summary="approved")
+        turn.cost(f"{generation}/plan")
+        return Command(goto="sweep", update={"approved": True, "winner": ""})
+    if answer.decision is Decision.REJECT:
+        return _reject(turn, generation)
+    changes = {name: value for name, value in answer.changes.items() if value is not None}
+    intent = merge(state.get("intent", {}), changes or read_text(answer.text))
+    return replan(turn, state, intent)
+
+
+def replan(turn: Turn, state: State, intent: dict[str, object]) -> Command[str]:
+    """To a new plan of the changed intent; through inspection when the data changed, to clarify when it cannot be."""
+    old = state.get("intent", {})
+    if reason := clarify_reason(intent):
+        return Command(goto="clarify_propose", update={"intent": intent, "clarify": {"reason": reason}})
+    if intent == old:
+        turn.say(
+            "I did not find a change in your reply, so the plan is the same. Approve it, reject it, or say what to "
+            "change, for example: use rank 16 only, train for 3 epochs, skip the sweep, budget $1.",
+            f"revise/{state.get('asked', 0)}",
+        )
+    same_data = all(intent.get(name) == old.get(name) for name in ("train_dataset", "eval_dataset"))
+    return Command(goto="plan_propose" if same_data else "inspect", update={"intent": intent})
+
+
+def _reject(turn: Turn, generation: int) -> Command[str]:
+    turn.phase(Phase.PLAN, "completed", generation, summary="rejected")
+    for phase in (*_REST, Phase.REPORT):
+        turn.phase(phase, "skipped", generation, reason="the plan was rejected")
+    turn.finish("cancelled", "You rejected the plan. Nothing was created for it and nothing was spent on it.")
+    return Command(goto="__end__")

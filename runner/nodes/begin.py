@@ -1,0 +1,55 @@
+"""Read what the user said since the last time and decide where the work starts."""
+
+from langgraph.types import Command
+
+from pilotlight.plan import Phase
+from runner import catalogue_answers
+from runner.intents import DECLINED_WORKFLOWS, merge, read_text
+from runner.state import GRAPH_VERSION, State
+from runner.turn import Turn
+
+
+def begin(turn: Turn, state: State) -> Command[str]:
+    """Merge new instructions into the intent. To inspect, or to clarify, or (a mere question) to the end."""
+    said = turn.context.said()
+    fresh = said[state.get("seen", 0) :]
+    intent = state.get("intent", {})
+    for text in fresh:
+        intent = merge(intent, read_text(text))
+    update: State = {"graph_version": GRAPH_VERSION, "seen": len(said), "intent": intent, "clarify": {}, "trouble": {}}
+    update |= next_generation(state)
+    if intent.get("workflow") == "question":
+        return Command(goto="answer", update=update)
+    reason = clarify_reason(intent)
+    if reason:
+        return Command(goto="clarify_propose", update={**update, "clarify": {"reason": reason}})
+    return Command(goto="inspect", update=update)
+
+
+def next_generation(state: State) -> State:
+    """After an approved plan, whatever is planned next gets names of its own."""
+    if state.get("approved"):
+        return {"generation": state.get("generation", 1) + 1, "approved": False}
+    return {"generation": state.get("generation", 1)}
+
+
+def clarify_reason(intent: dict[str, object]) -> str:
+    """Why the intent alone cannot be planned yet; empty when it can."""
+    workflow = intent.get("workflow")
+    if intent.get("unsupported"):
+        return "unsupported"
+    if workflow in DECLINED_WORKFLOWS:
+        return "workflow"
+    if intent.get("evaluation") in ("evaluator", "generated", "rubric") or intent.get("evaluator"):
+        return "evaluation"
+    return "" if intent.get("train_dataset") else "missing"
+
+
+def answer(turn: Turn, state: State) -> Command[str]:
+    """Answer a question about the platform; nothing is planned and nothing is spent."""
+    text = catalogue_answers.answer(turn, str(state.get("intent", {}).get("question", "")))
+    turn.say(text, f"answer/{state.get('seen', 0)}")
+    for phase in Phase:
+        turn.phase(phase, "skipped", state.get("generation", 1), reason="the instruction is a question")
+    turn.finish("succeeded", text)
+    return Command(goto="__end__")

@@ -1,0 +1,88 @@
+"""Phase 1: stage the dataset once, check it, and say what is in it [A93, A128]."""
+
+from pathlib import Path
+from typing import Any
+
+from langgraph.types import Command
+
+import prompts
+from pilotlight.errors import FailedPrecondition, NotFound, PilotlightError
+from pilotlight.names import parse_name
+from pilotlight.plan import Phase
+from runner.data.profile import CHARACTERS_PER_TOKEN, TOKENS_PER_MESSAGE, profile_file
+from runner.data.sides import Source
+from runner.data.store import load_facts, load_source, save_source
+from runner.planning.prepare import list_findings
+from runner.state import State
+from runner.turn import Turn
+
+
+def run(turn: Turn, state: State) -> Command[str]:
+    """To planning; to clarify when the dataset cannot be used."""
+    intent, generation = state.get("intent", {}), state.get("generation", 1)
+    turn.phase(Phase.INSPECT, "started", generation)
+    try:
+        source = _inspect(turn, "train", str(intent["train_dataset"]))
+        other = _inspect(turn, "eval", str(intent["eval_dataset"])) if intent.get("eval_dataset") else None
+    except (NotFound, FailedPrecondition) as error:
+        return Command(goto="clarify_propose", update={"clarify": {"reason": "dataset", "note": str(error)}})
+    facts = load_facts(turn.workspace, "train") or {}
+    text = prompts.render(
+        "inspection.md.j2",
+        dataset=source.name,
+        profile=source.profile,
+        labels=facts["labels"],
+        other=other,
+        token_method=facts["token_method"],
+        findings=list_findings(source, other, []),
+    )
+    turn.workspace.write_text("outputs/inspection.md", text)
+    turn.artifact("outputs/inspection.md", "What is in the data")
+    turn.say(text, f"inspect/{generation}")
+    summary = f"{source.profile.usable:,} usable rows of {source.profile.rows:,}"
+    turn.phase(Phase.INSPECT, "completed", generation, summary=summary)
+    return Command(goto="plan_propose")
+
+
+def _inspect(turn: Turn, role: str, name: str) -> Source:
+    dataset = _find(turn, name)
+    digest = str(dataset.get("contentHash") or "").rsplit(":", 1)[-1]
+    facts = load_facts(turn.workspace, role)
+    kept = load_source(turn.workspace, role) if facts and facts["name"] == name else None
+    if kept is not None and facts is not None and digest in ("", facts["content_hash"]):
+        return kept
+    path = turn.workspace.data / f"{role}-{parse_name(name).id}.jsonl"
+    found = turn.client.download(f"/v1/{name}:download", path)
+    if digest and found != digest:
+        raise FailedPrecondition(f"{name} did not arrive as it is stored: its content hash differs.")
+    estimated = int(dataset.get("estimatedTokenCount") or 0)
+    source, method = _profile(name, path, estimated)
+    if source.profile.usable == 0:
+        reasons = "; ".join(finding.sentence() for finding in source.profile.findings) or "it is empty"
+        raise FailedPrecondition(f"{name} has no row that can be trained on: {reasons}")
+    save_source(turn.workspace, role, source, {"content_hash": found, "token_method": method})
+    return source
+
+
+def _profile(name: str, path: Path, estimated: int) -> tuple[Source, str]:
+    profile = profile_file(path, {})
+    if estimated <= 0 or profile.usable == 0:
+        method = f"estimated: characters / {CHARACTERS_PER_TOKEN:g} + {TOKENS_PER_MESSAGE} per message"
+    else:
+        profile.scale_tokens(estimated)
+        method = "the platform's own estimate, spread over the rows by their length"
+    return Source(name, path, profile), method
+
+
+def _find(turn: Turn, name: str) -> dict[str, Any]:
+    try:
+        dataset = turn.client.get(f"/v1/{name}")
+    except NotFound as error:
+        raise NotFound(f"There is no dataset {name}.", hint="List yours with `firectl dataset list`.") from error
+    except PilotlightError as error:
+        raise FailedPrecondition(f"{name} cannot be read: {error.message}") from error
+    if dataset.get("state") != "READY":
+        raise FailedPrecondition(f"{name} is {dataset.get('state')}, not READY.", hint="Finish its upload first.")
+    if dataset.get("format", "CHAT") not in ("CHAT", "FORMAT_UNSPECIFIED", ""):
+        raise FailedPrecondition(f"{name} has the format {dataset['format']}; supervised fine-tuning needs CHAT.")
+    return dataset

@@ -1,0 +1,77 @@
+"""Phase 7: one message, one file: IDs, metrics, costs, what still runs, how to call it [A99, A155]."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from langgraph.types import Command
+
+import prompts
+from pilotlight.plan import Phase, Plan
+from runner import results
+from runner.phases.evaluate import winning_job
+from runner.phases.sweep import scoreboard
+from runner.planning.recipe import Recipe
+from runner.results import load_recipe
+from runner.scoring.winner import Verdict
+from runner.state import State
+from runner.turn import Turn
+
+REPORT = "final_report.md"
+
+
+def run(turn: Turn, state: State) -> Command[str]:
+    """Write, announce, finish."""
+    recipe = load_recipe(turn)
+    turn.phase(Phase.REPORT, "started", recipe.generation)
+    cost = turn.cost(f"{recipe.generation}/report")
+    values = _values(turn, recipe, state.get("winner", ""), cost)
+    text = prompts.render("report.md.j2", **values)
+    turn.workspace.write_text(REPORT, text)
+    turn.artifact(REPORT, "Final report")
+    message = prompts.render("success.md.j2", **values)
+    turn.emit("report", {"path": REPORT, "text": message}, f"report/{recipe.generation}")
+    turn.phase(Phase.REPORT, "completed", recipe.generation, summary=REPORT)
+    turn.finish("succeeded", message)
+    return Command(goto="__end__")
+
+
+def _values(turn: Turn, recipe: Recipe, winner: str, cost: dict[str, Any]) -> dict[str, Any]:
+    plan = Plan.model_validate(turn.workspace.read_json("plan.json"))
+    candidate, jobs = recipe.candidate(winner), results.load_jobs(turn, recipe)
+    ended = [job for job in jobs if job.label != "final"]
+    verdict = results.load(turn, recipe, "sweep")
+    proof = results.load(turn, recipe, "deployment")
+    return {
+        "plan": plan,
+        "recipe": recipe,
+        "candidate": candidate,
+        "job": winning_job(turn, recipe, candidate),
+        "board": scoreboard(recipe, ended, Verdict(**verdict)) if verdict else "",
+        "found": results.load(turn, recipe, "evaluation"),
+        "proof": proof,
+        "prompt": _last_words(proof["messages"]),
+        "messages": json.dumps(proof["messages"], indent=4),
+        "url": turn.context.public_url.rstrip("/"),
+        "account": turn.context.account,
+        "actual": _actual(cost),
+        "cost": cost,
+        "running": cost.get("running", []),
+    }
+
+
+def _actual(cost: dict[str, Any]) -> dict[str, Any]:
+    """Per phase what is settled so far, and whether something is still open."""
+    sums: dict[str, Any] = {}
+    for line in cost.get("lines", []):
+        entry = sums.setdefault(str(line["phase"]), {"usd": Decimal(0), "open": False})
+        if line.get("actual") is None:
+            entry["open"] = True
+        else:
+            entry["usd"] += Decimal(str(line["actual"]))
+    return sums
+
+
+def _last_words(messages: list[dict[str, Any]]) -> str:
+    content = messages[-1].get("content") if messages else ""
+    return content if isinstance(content, str) else json.dumps(content)

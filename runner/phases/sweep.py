@@ -1,0 +1,56 @@
+"""Phase 3: train the candidates, score each on the held-out side [A95, A137]."""
+
+from langgraph.types import Command
+
+import prompts
+from pilotlight.errors import PilotlightError
+from pilotlight.plan import Phase
+from runner import datasets, results
+from runner.jobs import JobResult, JobStart, try_jobs
+from runner.planning import requests
+from runner.planning.recipe import Recipe
+from runner.results import load_recipe
+from runner.scoring.winner import Verdict, choose_winner
+from runner.state import State
+from runner.turn import Turn
+
+
+def run(turn: Turn, state: State) -> Command[str]:
+    """To the promotion gate; to training when there is nothing to compare; to trouble when nothing finished."""
+    recipe = load_recipe(turn)
+    generation = recipe.generation
+    if not recipe.sweep:
+        plan = turn.workspace.read_json("plan.json")
+        turn.phase(Phase.SWEEP, "skipped", generation, reason=plan["skipped"]["sweep"])
+        return Command(goto="train", update={"winner": recipe.candidates[0].id})
+    turn.phase(Phase.SWEEP, "started", generation)
+    datasets.publish(turn, [recipe.sample, recipe.heldout])
+    starts = [JobStart(c.id, requests.candidate_job(recipe, c)) for c in recipe.candidates]
+    ended = try_jobs(turn, starts, recipe.max_parallel)
+    if isinstance(ended, PilotlightError):
+        return _trouble(ended.message)
+    results.save_jobs(turn, recipe, ended)
+    verdict = choose_winner(ended, recipe.candidates)
+    if verdict is None:
+        reasons = "; ".join(f"{result.label}: {result.message or result.state}" for result in ended)
+        return _trouble(f"No candidate finished. {reasons}")
+    results.save(turn, recipe, "sweep", verdict._asdict())
+    turn.workspace.write_text("outputs/scoreboard.md", scoreboard(recipe, ended, verdict))
+    turn.artifact("outputs/scoreboard.md", "Scoreboard of the sweep")
+    turn.cost(f"{generation}/sweep")
+    done = sum(result.done for result in ended)
+    turn.phase(Phase.SWEEP, "completed", generation, summary=f"{done} of {len(ended)} candidates finished")
+    return Command(goto="promotion_propose", update={"winner": verdict.winner})
+
+
+def scoreboard(recipe: Recipe, ended: list[JobResult], verdict: Verdict) -> str:
+    """The table of candidates, best first, with the base model's loss and the verdict."""
+    ranked = sorted(ended, key=lambda result: (result.eval_loss is None, result.eval_loss or 0.0))
+    base = next((result.base_loss for result in ended if result.base_loss is not None), None)
+    return prompts.render(
+        "scoreboard.md.j2", recipe=recipe, ranked=ranked, base_loss=base, verdict=verdict, heldout=recipe.heldout
+    )
+
+
+def _trouble(message: str) -> Command[str]:
+    return Command(goto="trouble_propose", update={"trouble": {"phase": Phase.SWEEP.value, "message": message}})

@@ -1,0 +1,177 @@
+"""A recipe's cost: lines with ranges, wall time, and the grants, whose sum is what the preview shows as the most."""
+
+from decimal import Decimal
+from typing import NamedTuple
+
+from pilotlight.money import usd
+from pilotlight.plan import Cost, CostLine, Gate, GrantSpec, Phase, Rule
+from pilotlight.pricebook import PriceBook
+from runner.calls import grant_of
+from runner.planning import requests
+from runner.planning.pricing import Amount, Band, price_seconds
+from runner.planning.recipe import Recipe
+from runner.planning.timing import SCALE_TO_ZERO_SECONDS, asking_seconds, job_seconds, wall_seconds
+
+MESSAGE_BYTES = 1_000_000
+_SETUP_SECONDS = 5.0
+
+
+class Priced(NamedTuple):
+    """A recipe with its price tag."""
+
+    cost: Cost
+    grants: list[GrantSpec]
+
+    def granted(self) -> Decimal:
+        """What the grants add up to."""
+        return sum((grant.max_cost for grant in self.grants), Decimal(0))
+
+
+def price(recipe: Recipe, prices: PriceBook, band: Band, so_far: Decimal) -> Priced:
+    """Price everything a recipe will do."""
+    gate: Gate = "promotion" if recipe.sweep else "plan_approval"
+    sheet = _Sheet(prices, band)
+    if recipe.sweep:
+        _price_sweep(sheet, recipe)
+    if recipe.final:
+        _price_final(sheet, recipe, gate)
+    _price_evaluation(sheet, recipe, gate)
+    _price_deployment(sheet, recipe, gate)
+    seconds = [line.seconds for line in sheet.lines]
+    known = [value for value in seconds if value is not None]
+    cost = Cost(
+        lines=sheet.lines,
+        so_far=so_far,
+        wall_seconds=sum(known) + _SETUP_SECONDS if len(known) == len(seconds) else None,
+        price_source=prices.describe(),
+        unknown=sheet.unknown,
+    )
+    return Priced(cost, sheet.grants)
+
+
+class _Sheet:
+    def __init__(self, prices: PriceBook, band: Band) -> None:
+        self.prices, self.band = prices, band
+        self.lines: list[CostLine] = []
+        self.grants: list[GrantSpec] = []
+        self.unknown: list[str] = []
+
+    def priced(self, seconds: float | None) -> Amount:
+        return price_seconds(self.prices, seconds, self.band)
+
+    def add(self, phase: Phase, kind: str, text: str, amount: Amount, seconds: float | None) -> None:
+        if amount.expected is None or amount.low is None or amount.high is None:
+            self.unknown.append(text)
+            amount = Amount(Decimal(0), Decimal(0), Decimal(0))
+        values = {"phase": phase, "kind": kind, "text": text, "seconds": seconds} | amount._asdict()
+        self.lines.append(CostLine.model_validate(values))
+
+
+def _train_seconds(recipe: Recipe, base: str, tokens: int, epochs: float) -> float | None:
+    return job_seconds(recipe.base(base).throughput, tokens, epochs, recipe.heldout.tokens)
+
+
+def _price_sweep(sheet: _Sheet, recipe: Recipe) -> None:
+    times = [_train_seconds(recipe, c.base_model, recipe.sample.tokens, c.epochs) for c in recipe.candidates]
+    amounts = [sheet.priced(seconds) for seconds in times]
+    for candidate, amount in zip(recipe.candidates, amounts, strict=True):
+        text = f"candidate {candidate.id}: rank {candidate.lora_rank}, learning rate {candidate.learning_rate:g}"
+        call = requests.candidate_job(recipe, candidate)
+        sheet.grants.append(grant_of([call], "plan_approval", Phase.SWEEP, text, amount.high or Decimal(0)))
+    known = [seconds for seconds in times if seconds is not None]
+    at_once = min(
+        recipe.max_parallel, max((b.throughput.concurrent_jobs for b in recipe.bases if b.throughput), default=1)
+    )
+    wall = wall_seconds(known, at_once) if len(known) == len(times) else None
+    text = f"{len(times)} candidates on {recipe.sample.rows:,} rows, {at_once} at a time"
+    sheet.add(Phase.SWEEP, "training", text, _sum(amounts), wall)
+
+
+def _price_final(sheet: _Sheet, recipe: Recipe, gate: Gate) -> None:
+    options = [
+        _train_seconds(recipe, c.base_model, recipe.train.tokens, recipe.final_epochs) for c in recipe.candidates
+    ]
+    known = [seconds for seconds in options if seconds is not None]
+    slowest = max(known) if len(known) == len(options) else None
+    amount = sheet.priced(slowest)
+    text = f"one run on all {recipe.train.rows:,} training rows, {recipe.final_epochs:g} epochs"
+    calls = [requests.final_job(recipe, candidate) for candidate in recipe.candidates]
+    sheet.grants.append(grant_of(calls, gate, Phase.TRAIN, text, amount.high or Decimal(0)))
+    sheet.add(Phase.TRAIN, "training", text, amount, slowest)
+
+
+def _price_evaluation(sheet: _Sheet, recipe: Recipe, gate: Gate) -> None:
+    side = recipe.heldout
+    times = [
+        asking_seconds(base.throughput, recipe.prompts, side.mean_answer_tokens, side.mean_prompt_tokens)
+        for base in recipe.bases
+    ]
+    known = [seconds for seconds in times if seconds is not None]
+    slowest = max(known) if len(known) == len(times) else None
+    billed = None if slowest is None else slowest + SCALE_TO_ZERO_SECONDS
+    amount = _within(sheet.priced(billed), _hours(sheet.prices, recipe.evaluation_hours))
+    text = f"{recipe.prompts} held-out prompts to the base and the tuned model, on one replica (with its idle window)"
+    calls = [requests.evaluation_deployment(recipe, candidate) for candidate in recipe.candidates]
+    maximum = amount.high or Decimal(0)
+    sheet.grants.append(grant_of(calls, gate, Phase.EVALUATE, text, maximum, max_hours=recipe.evaluation_hours))
+    deployment = requests.deployment_name(recipe, calls[0])
+    models = [f"{requests.tuned_model(recipe, candidate)}#{deployment}" for candidate in recipe.candidates]
+    calls_allowed = 6 * recipe.prompts + 200
+    sheet.grants.append(_chat_grant(recipe, "ask", Phase.EVALUATE, [deployment, *models], gate, calls_allowed))
+    sheet.add(Phase.EVALUATE, "inference", text, amount, slowest)
+
+
+def _price_deployment(sheet: _Sheet, recipe: Recipe, gate: Gate) -> None:
+    hours = recipe.deployment_hours
+    most = _hours(sheet.prices, hours)
+    idle = sheet.priced(SCALE_TO_ZERO_SECONDS).expected
+    amount = Amount(min(idle, most), most, most) if idle is not None and most is not None else Amount(None, None, None)
+    text = f"the first {'hour' if hours == 1 else f'{hours:g} hours'} of one replica that sleeps when it is idle"
+    calls = [requests.final_deployment(recipe, candidate) for candidate in recipe.candidates]
+    sheet.grants.append(grant_of(calls, gate, Phase.DEPLOY, text, amount.high or Decimal(0), max_hours=hours))
+    name = requests.deployment_name(recipe, calls[0])
+    sheet.grants.append(_chat_grant(recipe, "ask-deployed", Phase.DEPLOY, [name], gate, 100))
+    speeds = [base.throughput.startup_seconds for base in recipe.bases if base.throughput]
+    sheet.add(Phase.DEPLOY, "deployment", text, amount, max(speeds) if speeds else None)
+
+
+def _chat_grant(recipe: Recipe, step: str, phase: Phase, models: list[str], gate: Gate, calls: int) -> GrantSpec:
+    """Inference costs nothing by the token on a dedicated deployment: its machine time is what is granted above."""
+    names = list(dict.fromkeys(models))
+    rules = {
+        "body.model": Rule(one_of=names),
+        "body.messages": Rule(max_bytes=MESSAGE_BYTES),
+        "body.tools": Rule(max_bytes=MESSAGE_BYTES),
+        "body.max_tokens": Rule(minimum=1, maximum=recipe.answer_tokens),
+        "body.temperature": Rule.exactly(0),
+    }
+    return GrantSpec(
+        id=recipe.step(step),
+        gate=gate,
+        method=requests.CHAT,
+        rules=rules,
+        max_calls=calls,
+        max_cost=Decimal(0),
+        phase=phase,
+        text=f"up to {calls} requests to the session's own deployments",
+    )
+
+
+def _hours(prices: PriceBook, hours: float) -> Decimal | None:
+    return None if prices.machine_hour is None else usd(Decimal(str(hours)) * prices.machine_hour)
+
+
+def _within(amount: Amount, limit: Decimal | None) -> Amount:
+    """An amount whose highest value is the limit that the gateway ends the deployment at."""
+    if amount.low is None or amount.expected is None or limit is None:
+        return Amount(None, None, None)
+    return Amount(min(amount.low, limit), min(amount.expected, limit), limit)
+
+
+def _sum(amounts: list[Amount]) -> Amount:
+    lows = [amount.low for amount in amounts if amount.low is not None]
+    expected = [amount.expected for amount in amounts if amount.expected is not None]
+    highs = [amount.high for amount in amounts if amount.high is not None]
+    if len(expected) < len(amounts):
+        return Amount(None, None, None)
+    return Amount(sum(lows, Decimal(0)), sum(expected, Decimal(0)), sum(highs, Decimal(0)))

@@ -1,0 +1,194 @@
+"""From what was asked and what the data is, to a plan with its recipe. Pure: everything comes in as arguments."""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from pilotlight.errors import FailedPrecondition
+from pilotlight.money import show
+from pilotlight.plan import Phase, Plan, PlanDataset
+from runner.context import TurnContext
+from runner.data.sides import Sides
+from runner.planning.catalogue import BaseFacts
+from runner.planning.choices import FIRST_HOUR, PROMPTS, Choices, cuts
+from runner.planning.costing import Priced, price
+from runner.planning.grid import MAX_PARALLEL, build_grid, default_epochs
+from runner.planning.pricing import fit_band
+from runner.planning.recipe import Recipe
+from runner.planning.timing import SCALE_TO_ZERO_SECONDS, asking_seconds
+from runner.planning.values import list_values
+
+_LEAST_ANSWER_TOKENS, _MOST_ANSWER_TOKENS = 16, 512
+SAME_RUN = "the winner was already trained on the whole training side with these very settings"
+ONE_SETTING = "there is only one setting, so there is nothing to compare"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything a plan follows from."""
+
+    context: TurnContext
+    intent: dict[str, Any]
+    source: str
+    content_hash: str
+    rows: int
+    findings: list[str]
+    token_method: str
+    sides: Sides
+    bases: list[BaseFacts]
+    """Those that the plan trains, in the order asked for."""
+    generation: int
+    so_far: Decimal
+    expires: datetime
+
+
+class Draft(NamedTuple):
+    """A plan and the recipe its grants were made from."""
+
+    plan: Plan
+    recipe: Recipe
+
+
+def draft_plan(inputs: Inputs) -> Draft:
+    """Resolve, price and, if need be, cut. Raises FailedPrecondition when even the smallest plan is over budget."""
+    budget, band = budget_of(inputs), fit_band(inputs.context.estimate_ratio)
+    smallest = Decimal(0)
+    for choices, done in cuts(_choose(inputs)):
+        recipe = _resolve(inputs, choices)
+        priced = price(recipe, inputs.context.prices, band, inputs.so_far)
+        smallest = inputs.so_far + priced.cost.total("high")
+        if budget is None or smallest <= budget:
+            return Draft(_assemble(inputs, recipe, priced, done, budget, band.text), recipe)
+    raise FailedPrecondition(
+        f"Even the smallest plan may cost up to {show(smallest)}, more than the budget of {show(budget or smallest)}.",
+        hint="Raise the budget, name a smaller base model or a smaller dataset.",
+    )
+
+
+def budget_of(inputs: Inputs) -> Decimal | None:
+    """The hard cap: the lower one of what the instruction and the session say."""
+    said = inputs.intent.get("budget_usd")
+    caps = [inputs.context.budget_usd, Decimal(str(said)) if said is not None else None]
+    given = [cap for cap in caps if cap is not None]
+    return min(given) if given else None
+
+
+def _choose(inputs: Inputs) -> Choices:
+    intent, sides = inputs.intent, inputs.sides
+    ranks, rates = intent.get("lora_ranks"), intent.get("learning_rates")
+    single = bool(intent.get("skip_sweep"))
+    epochs = intent.get("epochs")
+    probe = build_grid(inputs.bases, ranks, rates, 1.0, single)
+    rows = sides.sample.rows if len(probe.candidates) > 1 else sides.train.rows
+    grid = build_grid(inputs.bases, ranks, rates, float(epochs or default_epochs(rows)), single)
+    return Choices(
+        candidates=tuple(grid.candidates),
+        final_epochs=float(epochs or default_epochs(sides.train.rows)),
+        prompts=min(PROMPTS, sides.heldout.rows),
+        deployment_hours=FIRST_HOUR,
+        epochs_set=epochs is not None,
+        grid_set=grid.ranks_set or grid.rates_set or len(inputs.bases) > 1,
+    )
+
+
+def _resolve(inputs: Inputs, choices: Choices) -> Recipe:
+    sides, sweep = inputs.sides, choices.sweep
+    same = sides.sample.name == sides.train.name and choices.candidates[0].epochs == choices.final_epochs
+    reason = ""
+    if sweep and inputs.intent.get("skip_final_training"):
+        reason = "you asked to skip the run on the full data"
+    elif sweep and same:
+        reason = SAME_RUN
+    answer = _answer_tokens(inputs)
+    hours = _evaluation_hours(inputs, choices.prompts)
+    return Recipe(
+        account=inputs.context.account,
+        session=inputs.context.session,
+        generation=inputs.generation,
+        source=inputs.source,
+        train=sides.train,
+        sample=sides.sample if sweep else sides.train,
+        heldout=sides.heldout,
+        bases=[base for base in inputs.bases if any(c.base_model == base.name for c in choices.candidates)],
+        candidates=list(choices.candidates),
+        final_epochs=choices.final_epochs,
+        max_parallel=int(inputs.intent.get("max_parallel_jobs") or MAX_PARALLEL),
+        sweep=sweep,
+        final=not reason,
+        final_reason=reason,
+        prompts=choices.prompts,
+        answer_tokens=answer,
+        evaluation_hours=hours,
+        deployment_hours=choices.deployment_hours,
+    )
+
+
+def _answer_tokens(inputs: Inputs) -> int:
+    """Room for the longest held-out answer and half as much again; tokens of the estimate may be longer than ours."""
+    wanted = math.ceil(inputs.sides.heldout.longest_answer_tokens * 1.5) + _LEAST_ANSWER_TOKENS
+    contexts = [base.context_length // 2 for base in inputs.bases if base.context_length]
+    return min([max(wanted, _LEAST_ANSWER_TOKENS), _MOST_ANSWER_TOKENS, *contexts])
+
+
+def _evaluation_hours(inputs: Inputs, prompts: int) -> float:
+    """Enough for three times the expected time and two idle windows, in quarters of an hour."""
+    side = inputs.sides.heldout
+    times = [
+        asking_seconds(base.throughput, prompts, side.mean_answer_tokens, side.mean_prompt_tokens) or 0.0
+        for base in inputs.bases
+    ]
+    return math.ceil((3 * max(times) + 2 * SCALE_TO_ZERO_SECONDS) / 900) / 4
+
+
+def _assemble(
+    inputs: Inputs, recipe: Recipe, priced: Priced, done: list[str], budget: Decimal | None, band: str
+) -> Plan:
+    sides, intent = inputs.sides, inputs.intent
+    skipped = {} if recipe.sweep else {Phase.SWEEP: _no_sweep(intent, done)}
+    if not recipe.final:
+        skipped[Phase.TRAIN] = recipe.final_reason
+    return Plan(
+        session=recipe.session,
+        workflow="sft",
+        instruction=inputs.context.instruction,
+        dataset=PlanDataset(
+            source=inputs.source,
+            content_hash=inputs.content_hash,
+            rows=inputs.rows,
+            train_rows=sides.train.rows,
+            heldout_rows=sides.heldout.rows,
+            sweep_rows=recipe.sample.rows,
+            train_tokens=sides.train.tokens,
+            heldout_tokens=sides.heldout.tokens,
+            sweep_tokens=recipe.sample.tokens,
+            seed=42,
+            eval_dataset=intent.get("eval_dataset"),
+            split=_split_text(inputs),
+        ),
+        base_models=[base.name for base in recipe.bases],
+        values=list_values(recipe, intent, inputs.token_method, band),
+        candidates=recipe.candidates,
+        skipped=skipped,
+        findings=inputs.findings,
+        cuts=done,
+        budget=budget,
+        cost=priced.cost,
+        grants=priced.grants,
+        expires=inputs.expires,
+    )
+
+
+def _no_sweep(intent: dict[str, Any], done: list[str]) -> str:
+    if intent.get("skip_sweep"):
+        return "you asked to skip it"
+    return "left out to fit the budget" if any("sweep" in item for item in done) else ONE_SETTING
+
+
+def _split_text(inputs: Inputs) -> str:
+    if inputs.intent.get("eval_dataset"):
+        return "your evaluation dataset is the held-out side; nothing is carved out of the training data"
+    share = inputs.intent.get("train_fraction")
+    percent = f"{(share or 0.8):.0%} / {1 - (share or 0.8):.0%}"
+    return f"{percent} by content, seed 42; equal texts stay on one side, and the held-out side is never trained on"

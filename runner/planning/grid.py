@@ -1,0 +1,58 @@
+"""The candidate grid [A131-A133, A149-A154] and how many epochs a run takes."""
+
+import math
+from itertools import product
+from typing import NamedTuple
+
+from pilotlight.plan import Candidate
+from runner.planning.catalogue import BaseFacts
+
+DEFAULT_GRID = ((8, 1.5e-4), (16, 1.0e-4), (32, 5.0e-5))
+DEFAULT_SINGLE = (16, 1.0e-4)
+"""Without a sweep: the middle of the documented grid."""
+MAX_PARALLEL = 6
+LORA_RANKS = (1, 2, 4, 8, 16, 32)
+"""Powers of two up to 32 [P56]."""
+
+
+class Grid(NamedTuple):
+    """Candidates, and which of their values the user set."""
+
+    candidates: list[Candidate]
+    ranks_set: bool
+    rates_set: bool
+
+
+def default_epochs(rows: int) -> int:
+    """`min(5, ceil(2500 / rows))` with the run's own training rows."""
+    return min(5, math.ceil(2500 / max(rows, 1)))
+
+
+def build_grid(
+    bases: list[BaseFacts], ranks: list[int] | None, rates: list[float] | None, epochs: float, single: bool
+) -> Grid:
+    """All candidates, bases outermost. Explicit lists are crossed; one explicit list keeps the default of the other.
+
+    With `single` (no sweep) one candidate per base: the first given values, else the middle of the default grid.
+    """
+    pairs = _pairs(ranks, rates)
+    if single:
+        pairs = [(ranks[0] if ranks else DEFAULT_SINGLE[0], rates[0] if rates else DEFAULT_SINGLE[1])]
+    chosen = bases[:1] if single else bases
+    candidates = [
+        Candidate(id=f"c{number}", base_model=base.name, lora_rank=rank, learning_rate=rate, epochs=epochs)
+        for number, (base, (rank, rate)) in enumerate(product(chosen, pairs), 1)
+    ]
+    return Grid(candidates, bool(ranks), bool(rates))
+
+
+def _pairs(ranks: list[int] | None, rates: list[float] | None) -> list[tuple[int, float]]:
+    """Ranks alone keep the learning rate that the default grid pairs with them; rates alone are tried at rank 16."""
+    if ranks and rates:
+        return list(product(dict.fromkeys(ranks), dict.fromkeys(rates)))
+    usual = dict(DEFAULT_GRID)
+    if ranks:
+        return [(rank, usual.get(rank, DEFAULT_SINGLE[1])) for rank in dict.fromkeys(ranks)]
+    if rates:
+        return [(DEFAULT_SINGLE[0], rate) for rate in dict.fromkeys(rates)]
+    return list(DEFAULT_GRID)

@@ -1,0 +1,66 @@
+"""The recipe: everything a plan will do, resolved. Grants and calls are both made from it, by runner.planning.requests.
+
+Saved with the plan hash; the phases read it and nothing else.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+from pilotlight.plan import Candidate
+from runner.planning.catalogue import BaseFacts
+
+
+class DataSide(BaseModel):
+    """One dataset that the plan makes (or uses): its resource name and, where it is made, its file below data/."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    file: str | None = None
+    digest: str = ""
+    rows: int
+    tokens: int
+    longest_answer_tokens: int = 0
+    mean_prompt_tokens: int = 0
+    mean_answer_tokens: int = 0
+
+
+class Recipe(BaseModel):
+    """A plan resolved to names and numbers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    account: str
+    session: str
+    generation: int
+    source: str
+    train: DataSide
+    sample: DataSide
+    """The sweep's training data; the same resource as `train` when nothing was subsampled."""
+    heldout: DataSide
+    bases: list[BaseFacts]
+    candidates: list[Candidate]
+    final_epochs: float
+    max_parallel: int
+    sweep: bool
+    """More than one candidate."""
+    final: bool
+    """Whether a final training run follows; False when the winner is deployed as it is."""
+    final_reason: str = ""
+    """Why there is no final run."""
+    prompts: int
+    answer_tokens: int
+    """The most tokens an evaluation answer may have."""
+    evaluation_hours: float
+    deployment_hours: float
+
+    def base(self, name: str) -> BaseFacts:
+        """The facts of one of the plan's base models."""
+        return next(base for base in self.bases if base.name == name)
+
+    def candidate(self, candidate_id: str) -> Candidate:
+        """A candidate by its ID."""
+        return next(candidate for candidate in self.candidates if candidate.id == candidate_id)
+
+    def step(self, name: str) -> str:
+        """The step name within the session: later plans of a session get a prefix, so that names never collide."""
+        return name if self.generation == 1 else f"g{self.generation}-{name}"

@@ -1,0 +1,37 @@
+"""How long things take, from the calibrated throughput of the platform. Seconds; None where nothing is known."""
+
+import math
+
+from runner.planning.catalogue import Throughput
+
+SCALE_TO_ZERO_SECONDS = 300
+"""The shortest idle window that the platform allows [P75]; it is paid for once after the last request."""
+EVALUATION_BATCH_OVERHEAD = 1.2
+
+
+def job_seconds(
+    speed: Throughput | None, train_tokens: int, epochs: float, heldout_tokens: int, jobs_at_once: int = 1
+) -> float | None:
+    """One training job: start, `epochs` passes, and an evaluation before the first and after each epoch."""
+    if speed is None:
+        return None
+    passes = math.ceil(epochs) + 1
+    training = train_tokens * epochs / speed.train_tokens_per_second
+    return speed.startup_seconds + training + passes * heldout_tokens / speed.eval_tokens_per_second
+
+
+def wall_seconds(jobs: list[float], at_once: int) -> float:
+    """The makespan of jobs started in order, each on the first free place."""
+    places = [0.0] * max(1, min(at_once, len(jobs) or 1))
+    for seconds in jobs:
+        places[places.index(min(places))] += seconds
+    return max(places)
+
+
+def asking_seconds(speed: Throughput | None, prompts: int, answer_tokens: int, prompt_tokens: int) -> float | None:
+    """Generating `prompts` answers twice (base and tuned) on a deployment that starts cold."""
+    if speed is None:
+        return None
+    generated = 2 * prompts * answer_tokens / speed.generate_tokens_per_second
+    read = 2 * prompts * prompt_tokens / speed.eval_tokens_per_second
+    return speed.startup_seconds + EVALUATION_BATCH_OVERHEAD * (generated + read)

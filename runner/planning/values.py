@@ -1,0 +1,88 @@
+"""The plan's values, each marked as set by the user, default, or unknown: nothing is decided silently."""
+
+from typing import Any, Literal
+
+from pilotlight.plan import PlanValue, Scalar
+from runner.planning.catalogue import BaseFacts
+from runner.planning.recipe import Recipe
+from runner.planning.timing import SCALE_TO_ZERO_SECONDS
+
+Origin = Literal["set", "default", "unknown"]
+
+
+def list_values(recipe: Recipe, intent: dict[str, Any], token_method: str, band: str) -> list[PlanValue]:
+    """All of them, in the order a reader wants them."""
+    return [
+        *_data_values(recipe, intent, token_method),
+        *[value for base in recipe.bases for value in _base_values(base, recipe)],
+        *_training_values(recipe, intent),
+        *_result_values(recipe, intent, band),
+    ]
+
+
+def _value(name: str, label: str, value: Scalar | list[Scalar], origin: Origin, note: str = "") -> PlanValue:
+    return PlanValue(name=name, label=label, value=value, source=origin, note=note)
+
+
+def _known(name: str, label: str, value: Scalar, note: str = "") -> PlanValue:
+    """A property of the platform: unknown where it does not tell."""
+    return _value(name, label, value, "unknown" if value is None else "default", note if value is not None else "")
+
+
+def _origin(intent: dict[str, Any], field: str) -> Origin:
+    return "set" if intent.get(field) not in (None, [], False) else "default"
+
+
+def _data_values(recipe: Recipe, intent: dict[str, Any], token_method: str) -> list[PlanValue]:
+    sampled = recipe.sample.name != recipe.train.name
+    note = "drawn from the training side with seed 42" if sampled else "the whole training side; nothing to subsample"
+    rows = [_value("hp_samples", "Rows for the sweep", recipe.sample.rows, _origin(intent, "hp_samples"), note)]
+    return [
+        _value("dataset", "Dataset", recipe.source, "set"),
+        _value("heldout", "Held-out rows", recipe.heldout.rows, _origin(intent, "eval_dataset"), recipe.heldout.name),
+        *(rows if recipe.sweep else []),
+        _value("tokens", "Training tokens per epoch", recipe.train.tokens, "default", token_method),
+    ]
+
+
+def _base_values(base: BaseFacts, recipe: Recipe) -> list[PlanValue]:
+    many = len(recipe.bases) > 1
+    prefix = f"{base.id}: " if many else ""
+    return [
+        _value("base_model", "Base model", base.name, "set"),
+        _known("context_length", f"{prefix}Context length", base.context_length, "tokens; longer rows are cut there"),
+        _known("chat_template", f"{prefix}Chat template", base.template, "the base model's own"),
+        _known("lora_scale", f"{prefix}LoRA scale (alpha / rank)", base.lora_scale, "carried by the base model"),
+        _known("batch_size", f"{prefix}Batch size", base.batch_tokens, "packed tokens per optimizer step"),
+    ]
+
+
+def _training_values(recipe: Recipe, intent: dict[str, Any]) -> list[PlanValue]:
+    ranks: list[Scalar] = list(dict.fromkeys(candidate.lora_rank for candidate in recipe.candidates))
+    rates: list[Scalar] = list(dict.fromkeys(candidate.learning_rate for candidate in recipe.candidates))
+    formula = "min(5, ceil(2500 / training rows))"
+    rows = [
+        _value("method", "Method", "LoRA supervised fine-tuning", "default", "loss on the assistant's words only"),
+        _value("lora_ranks", "LoRA ranks", ranks, _origin(intent, "lora_ranks")),
+        _value("learning_rates", "Learning rates", rates, _origin(intent, "learning_rates")),
+    ]
+    if recipe.sweep:
+        epochs = recipe.candidates[0].epochs
+        rows.append(_value("sweep_epochs", "Epochs in the sweep", epochs, _origin(intent, "epochs"), formula))
+        parallel = _origin(intent, "max_parallel_jobs")
+        rows.append(_value("max_parallel_jobs", "Jobs at a time, at most", recipe.max_parallel, parallel))
+    if recipe.final:
+        label = "Epochs on the full training side"
+        rows.append(_value("epochs", label, recipe.final_epochs, _origin(intent, "epochs"), formula))
+    return rows
+
+
+def _result_values(recipe: Recipe, intent: dict[str, Any], band: str) -> list[PlanValue]:
+    window = f"sleeps after {SCALE_TO_ZERO_SECONDS // 60} idle minutes; the first request wakes it"
+    return [
+        _value("evaluation", "Winner by", "validation loss", _origin(intent, "evaluation"), "on the held-out side"),
+        _value("prompts", "Held-out prompts for task metrics", recipe.prompts, "default", "greedy, base and tuned"),
+        _value("deployment", "Deployment", "one replica at most, the tuned model merged in", "default", window),
+        _value("deployment_hours", "Deployment approved for", recipe.deployment_hours, "default", "hours"),
+        _value("range", "Cost range", "low to high", "default", band),
+    ]

@@ -1,0 +1,62 @@
+"""The planner's place in the work: a small TypedDict of plain JSON. Content lives in workspace files [DESIGN 4]."""
+
+from typing import Any, TypedDict
+
+GRAPH_VERSION = 1
+"""Raised when node names or the meaning of State change; a session started under another version is not resumed."""
+
+NODES = (
+    "begin",
+    "answer",
+    "clarify_propose",
+    "clarify_gate",
+    "clarify_act",
+    "inspect",
+    "plan_propose",
+    "plan_gate",
+    "plan_act",
+    "sweep",
+    "promotion_propose",
+    "promotion_gate",
+    "promotion_act",
+    "train",
+    "evaluate",
+    "deploy",
+    "report",
+    "trouble_propose",
+    "trouble_gate",
+    "trouble_act",
+)
+"""Frozen: renaming a node where a session waits would end its run silently (research/durable-sessions 1.2 d)."""
+
+
+class Pending(TypedDict):
+    """The question a gate waits for, as far as the graph needs it."""
+
+    question_id: str
+    digest: str
+    """What the answer must refer to: the plan hash for approvals, else the digest of the question."""
+
+
+class State(TypedDict, total=False):
+    """All that LangGraph keeps; under 10 KB."""
+
+    graph_version: int
+    seen: int
+    """How many of the session's instructions have been read."""
+    intent: dict[str, Any]
+    """What the user asked for so far: Intent fields, absent means not said."""
+    asked: int
+    """Questions asked so far; part of each question's ID."""
+    pending: Pending
+    generation: int
+    """Approved plans so far plus one: part of the names of what a plan creates."""
+    approved: bool
+    """Whether the plan of this generation was approved."""
+    plan_hash: str
+    winner: str
+    """ID of the promoted candidate."""
+    trouble: dict[str, Any]
+    """Why the work stopped: {phase, message}."""
+    clarify: dict[str, Any]
+    """What has to be asked: {reason, notes}."""

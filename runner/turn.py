@@ -1,0 +1,77 @@
+"""One turn at work: the client, the workspace and the context, with the few verbs every phase needs."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from pilotlight.errors import NotFound
+from pilotlight.plan import Phase, Plan, canonical_json
+from pilotlight.question import Answer, Question
+from runner.client import Client
+from runner.context import TurnContext
+from runner.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Passed to every node; holds no state of its own."""
+
+    client: Client
+    workspace: Workspace
+    context: TurnContext
+    poll_seconds: float = 1.0
+    """How often jobs and deployments are looked at."""
+
+    def emit(self, kind: str, payload: dict[str, Any], key: str) -> None:
+        """Append one event. The same key is written once, however often it is sent."""
+        self.emit_all([(kind, payload, key)])
+
+    def emit_all(self, events: list[tuple[str, dict[str, Any], str]]) -> None:
+        """Append events in order."""
+        if events:
+            body = [{"type": kind, "payload": payload, "key": key} for kind, payload, key in events]
+            self.client.post("/turn/v1/events", {"events": body})
+
+    def say(self, text: str, key: str) -> None:
+        """Tell the user something (Markdown). The text is part of the key: a changed text is news."""
+        self.emit("status_info", {"text": text}, f"{key}/{_short(text)}")
+
+    def phase(self, phase: Phase, state: str, generation: int, **more: str) -> None:
+        """Announce that a phase started, completed or was skipped; `generation` tells follow-up work apart."""
+        self.emit("phase", {"phase": phase.value, "state": state} | more, f"phase/{generation}/{phase.value}/{state}")
+
+    def artifact(self, path: str, title: str) -> None:
+        """Announce a file the user may see; a new content is announced anew."""
+        digest = hashlib.sha256((self.workspace.root / path).read_bytes()).hexdigest()[:12]
+        self.emit("artifact", {"path": path, "title": title}, f"artifact/{path}/{digest}")
+
+    def post_plan(self, plan: Plan) -> str:
+        """Store the plan with the control process; returns the Markdown the user will see."""
+        reply = self.client.post("/turn/v1/plan", plan.model_dump(mode="json", by_alias=True))
+        return str(reply["planMarkdown"])
+
+    def ask(self, question: Question) -> None:
+        """Ask; asking the same question ID again changes nothing."""
+        self.client.post("/turn/v1/question", question.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+    def answer(self, question_id: str) -> Answer | None:
+        """The answer in the inbox, or None while there is none."""
+        try:
+            return Answer.model_validate(self.client.get(f"/turn/v1/answers/{question_id}"))
+        except NotFound:
+            return None
+
+    def cost(self, key: str) -> dict[str, Any]:
+        """Read what the session cost so far and record it as an event."""
+        cost = self.client.get("/turn/v1/cost")
+        seen = {name: cost.get(name) for name in ("soFar", "reserved", "approved")}
+        self.emit("cost", seen, f"cost/{key}/{_short(canonical_json(seen))}")
+        return cost
+
+    def finish(self, status: str, message: str) -> None:
+        """End the turn: `succeeded`, `failed` or `cancelled`."""
+        self.client.post("/turn/v1/finish", {"status": status, "message": message})
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -4,11 +4,16 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 
-from local_platform import accounts, datasets, signed
+from local_platform import accounts, billing, datasets, deployed_models, deployments, jobs, models, shapes, signed
+from local_platform.auth import identify
 from local_platform.context import Platform, open_platform
-from local_platform.dataset_files import clean_uploads
 from local_platform.errors import install_error_handlers
+from local_platform.model_import import register_shipped
+from local_platform.serving.routes import inference_router
+from local_platform.uploads import clean_uploads
+from local_platform.workers import Workers, open_workers
 from pilotlight import __version__
 from pilotlight.identity import identity_router
 from pilotlight.settings import Settings
@@ -18,14 +23,20 @@ def build_app(settings: Settings) -> FastAPI:
     """Open the state and assemble the application. Custom verbs (`:upload`) come before `/{id}` in their routers."""
     platform = open_platform(settings)
     clean_uploads(platform)
+    register_shipped(platform)
     app = FastAPI(title="Pilotlight local platform", version=__version__, lifespan=_live, redoc_url=None)
-    app.state.platform = platform
+    workers = open_workers(platform)
+    app.state.platform, app.state.workers = platform, workers
     install_error_handlers(app)
     app.get("/healthz", tags=["health"])(report_health)
     app.include_router(accounts.router)
     app.include_router(identity_router(platform.engine))
     app.include_router(datasets.router)
+    app.include_router(models.router)
     app.include_router(signed.router)
+    for part in (jobs, deployments, deployed_models, shapes, billing):
+        app.include_router(part.router)
+    app.include_router(inference_router(workers.resolver, workers.engines, identify))
     return app
 
 
@@ -37,6 +48,10 @@ async def report_health() -> dict[str, str]:
 @asynccontextmanager
 async def _live(app: FastAPI) -> AsyncGenerator[None]:
     platform: Platform = app.state.platform
-    # Workers start here and stop in reverse order after the yield.
+    workers: Workers = app.state.workers
+    workers.start()
+    if platform.settings.platform_calibrate:
+        workers.calibrator.start()
     yield
+    await run_in_threadpool(workers.stop)
     platform.engine.dispose()

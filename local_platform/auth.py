@@ -36,6 +36,11 @@ def admit(request: Request, platform: PlatformDep) -> Principal:
     return principal
 
 
+def own(account: str, principal: Principal) -> str:
+    """The account whose resources a list shows: the wildcard `-` stands for the caller's own."""
+    return principal.account if account == "-" else account
+
+
 def identify_admin(principal: Annotated[Principal, Depends(identify)]) -> Principal:
     """An admin of the account; for local extensions that write to the catalogue."""
     if not principal.is_admin:

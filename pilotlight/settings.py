@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     platform_port: int = 8788
     platform_jobs: int = 2
     """Training jobs the local platform runs at a time, one thread each on a CPU."""
+    platform_calibrate: bool = True
+    """Measure this machine's speed when the local platform starts; otherwise when a training shape is asked for."""
     platform_minimum_to_zero_seconds: float = Field(default=300.0, gt=0)
     """Shortest scale-to-zero window a deployment may have [P75]; tests shorten it."""
     concurrent_turns: int = Field(default=4, ge=1)

@@ -204,6 +204,7 @@ class Loop:
         numbers.loss, numbers.eval_loss = position.loss, position.eval_loss
         numbers.tokens, numbers.trained_tokens = position.tokens, position.trained_tokens
         numbers.eta_seconds = self._clock.remaining(self._total_tokens - position.tokens, self._evaluations_left())
+        numbers.speed = self._clock.speed(self._evaluator.tokens if self._evaluator else 0)
         progress.tick()
 
     def _evaluations_left(self) -> int:
@@ -228,6 +229,15 @@ class Clock:
     def evaluated(self, seconds: float) -> None:
         """Note an evaluation."""
         self._evaluations, self._evaluation_seconds = self._evaluations + 1, self._evaluation_seconds + seconds
+
+    def speed(self, evaluation_tokens: int) -> dict[str, float]:
+        """Tokens and seconds of training and of evaluation; one evaluation reads `evaluation_tokens`."""
+        return {
+            "trainTokens": self._tokens,
+            "trainSeconds": round(self._seconds, 3),
+            "evalTokens": self._evaluations * evaluation_tokens,
+            "evalSeconds": round(self._evaluation_seconds, 3),
+        }
 
     def remaining(self, tokens: int, evaluations: int) -> float | None:
         """Seconds for that many tokens and evaluations; None before the first step."""

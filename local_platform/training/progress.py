@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,8 @@ class Numbers:
     tokens: int = 0
     trained_tokens: int = 0
     eta_seconds: float | None = None
+    speed: dict[str, float] = field(default_factory=dict[str, float])
+    """What this process did in how long: trainTokens, trainSeconds, evalTokens, evalSeconds."""
 
 
 class Progress:
@@ -61,6 +63,7 @@ class Progress:
                 "tokens": numbers.tokens,
                 "trainedTokens": numbers.trained_tokens,
                 "etaSeconds": None if numbers.eta_seconds is None else round(numbers.eta_seconds, 1),
+                "speed": numbers.speed,
                 "startedAt": self._started,
                 "updatedAt": to_rfc3339(now()),
             },

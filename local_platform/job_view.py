@@ -1,0 +1,66 @@
+"""A job as it is shown: stored fields, and while it lives what its trainer reports right now."""
+
+from functools import cache
+from typing import Any
+
+from fastapi import Request
+
+from local_platform.context import Platform
+from local_platform.job_runs import JobRun, cost_of, work_directory
+from local_platform.job_state import TERMINAL, JobState
+from local_platform.progress import Progress, read_progress
+from local_platform.resources import wire
+from local_platform.signed import sign_download
+from local_platform.tables import JobRow
+from pilotlight.clock import now, to_rfc3339
+from pilotlight.pricebook import PriceBook, load_prices
+
+FILES = {
+    "metricsFileSignedUrl": "metrics.jsonl",
+    "trainerLogsSignedUrl": "trainer.log",
+    "renderSamplesSignedUrl": "render_samples.jsonl",
+}
+"""Field of the resource, file of the trainer. Render samples [P44] are a local extension of the resource."""
+
+
+def show_job(platform: Platform, job: JobRow, run: JobRun, request: Request) -> dict[str, Any]:
+    """The wire form: with progress, cost so far, and signed URLs of the files that exist."""
+    live = {} if JobState(job.state) in TERMINAL else live_fields(platform, job, run)
+    return wire(job) | live | _signed_urls(platform, job, request)
+
+
+def live_fields(platform: Platform, job: JobRow, run: JobRun) -> dict[str, Any]:
+    """Progress and cost as of now. Empty parts are left out: nothing is known before the trainer's first report."""
+    progress = read_progress(work_directory(platform.home, job))
+    seconds = run.seconds()
+    cost = cost_of(seconds, local_prices().machine_hour)
+    report = progress.to_wire() if progress else {}
+    return {
+        **({"jobProgress": _job_progress(progress)} if progress else {}),
+        **({"estimatedCost": cost} if cost else {}),
+        "localProgress": report | {"runningSeconds": round(seconds, 3)},
+    }
+
+
+def closing_fields(platform: Platform, job: JobRow, run: JobRun) -> dict[str, Any]:
+    """What stays in the resource when the job comes to rest."""
+    return live_fields(platform, job, run) | {"completedTime": to_rfc3339(now())}
+
+
+@cache
+def local_prices() -> PriceBook:
+    """The price book of this platform, read once."""
+    return load_prices("local")
+
+
+def _job_progress(progress: Progress) -> dict[str, Any]:
+    return {"percent": int(progress.percent), "epoch": int(progress.epoch), "inputTokens": progress.tokens}
+
+
+def _signed_urls(platform: Platform, job: JobRow, request: Request) -> dict[str, str]:
+    folder = work_directory(platform.home, job)
+    return {
+        field: sign_download(platform, request, folder / file, f"{job.id}-{file}")
+        for field, file in FILES.items()
+        if (folder / file).is_file()
+    }

@@ -1,0 +1,125 @@
+"""How fast this machine trains, evaluates and generates with each base model: measured once, refined by finished jobs.
+
+A file of the platform's home, bound to a fingerprint of the machine: a home that is copied to another one starts anew.
+"""
+
+import os
+import platform as machine
+import threading
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from local_platform.progress import Progress
+from local_platform.training.files import write_json
+from pilotlight.clock import now, to_rfc3339
+from pilotlight.plan import Wire
+
+WEIGHT = 0.3
+"""Of the newest job in the exponential average."""
+ENOUGH_SECONDS = 2.0
+"""Of training before a job's speed tells more than noise."""
+
+
+class Throughput(Wire):
+    """One base model on this machine, one job with its threads beside others up to the configured number."""
+
+    train_tokens_per_second: float
+    eval_tokens_per_second: float
+    generate_tokens_per_second: float | None = None
+    """New tokens over all rows of a full batch; None where generation was not measured."""
+    startup_seconds: float
+    """Everything of a job that is neither training nor evaluation steps: process, imports, data, publication."""
+    measured_at: str = Field(default_factory=lambda: to_rfc3339(now()))
+    jobs: int = 0
+    """Finished jobs that refined the first measurement."""
+
+
+class _File(BaseModel):
+    fingerprint: str
+    models: dict[str, Throughput]
+
+
+class ThroughputBook:
+    """The file as an object. Safe from any thread of one process."""
+
+    def __init__(self, path: Path, slots: int, threads: int) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self._fingerprint = f"{machine_fingerprint()}; {slots} jobs of {threads} threads"
+        self._models = self._read()
+
+    def get(self, model: str) -> Throughput | None:
+        """What is known of a base model; None before it was measured."""
+        with self._lock:
+            return self._models.get(model)
+
+    def put(self, model: str, measured: Throughput) -> None:
+        """Store a measurement."""
+        with self._lock:
+            self._models[model] = measured
+            self._write()
+
+    def refine(self, model: str, progress: Progress, running_seconds: float) -> None:
+        """Learn from a finished job that ran in one go; jobs too short to tell anything are left out."""
+        observed = observe(progress, running_seconds)
+        with self._lock:
+            known = self._models.get(model)
+            if known is None or observed is None:
+                return
+            fields = ("train_tokens_per_second", "eval_tokens_per_second", "startup_seconds")
+            mixed = {name: _mix(getattr(known, name), getattr(observed, name)) for name in fields}
+            stamp: dict[str, Any] = {"jobs": known.jobs + 1, "measured_at": to_rfc3339(now())}
+            self._models[model] = known.model_copy(update=mixed | stamp)
+            self._write()
+
+    def _read(self) -> dict[str, Throughput]:
+        try:
+            stored = _File.model_validate_json(self._path.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return {}
+        return stored.models if stored.fingerprint == self._fingerprint else {}
+
+    def _write(self) -> None:
+        stored = _File(fingerprint=self._fingerprint, models=self._models)
+        write_json(self._path, stored.model_dump(by_alias=True))
+
+
+def observe(progress: Progress, running_seconds: float) -> Throughput | None:
+    """The speeds a trainer reports; None when it trained too little. An unknown evaluation speed is the training's."""
+    speed = progress.speed
+    train_seconds, eval_seconds = speed.get("trainSeconds", 0.0), speed.get("evalSeconds", 0.0)
+    if train_seconds < ENOUGH_SECONDS:
+        return None
+    train = speed["trainTokens"] / train_seconds
+    return Throughput(
+        train_tokens_per_second=train,
+        eval_tokens_per_second=speed["evalTokens"] / eval_seconds if eval_seconds else train,
+        startup_seconds=max(0.0, running_seconds - train_seconds - eval_seconds),
+    )
+
+
+def machine_fingerprint() -> str:
+    """What the speed depends on, in words: processor, cores, accelerator, torch."""
+    gpus = sorted(path.name for path in Path("/proc/driver/nvidia/gpus").glob("*"))
+    parts = (
+        machine.machine(),
+        _processor(),
+        f"{os.cpu_count()} cores",
+        f"{len(gpus)} GPUs",
+        f"torch {version('torch')}",
+    )
+    return "; ".join(parts)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return machine.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _mix(known: float, observed: float) -> float:
+    return round((1 - WEIGHT) * known + WEIGHT * observed, 3)

@@ -1,0 +1,80 @@
+"""What works in the background of one platform process: trainers, replicas, calibration. One `Workers` per app."""
+
+import os
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from local_platform.addressing import Resolver
+from local_platform.autoscaler import Autoscaler
+from local_platform.calibration import Calibrator
+from local_platform.context import Platform
+from local_platform.deployment_state import ACCELERATOR
+from local_platform.launcher import Launcher, LocalLauncher
+from local_platform.replicas import ReplicaBoard
+from local_platform.scheduler import Scheduler
+from local_platform.serving.manager import EngineManager
+from local_platform.tables import DeploymentRow
+from local_platform.throughput import ThroughputBook
+from pilotlight.errors import PilotlightError
+
+MAX_THREADS = 8
+"""Per trainer: small models do not get faster with more."""
+
+
+@dataclass
+class Workers:
+    """The background workers and what routes reach them by."""
+
+    engines: EngineManager
+    board: ReplicaBoard
+    autoscaler: Autoscaler
+    scheduler: Scheduler
+    calibrator: Calibrator
+    resolver: Resolver
+    accelerator: str = ACCELERATOR
+
+    def start(self) -> None:
+        """Take up what an earlier process left, and begin."""
+        self.autoscaler.start()
+        self.scheduler.start()
+
+    def stop(self) -> None:
+        """Stop everything; trainers save checkpoints, served time is written down."""
+        self.calibrator.stop()
+        self.scheduler.stop()
+        self.autoscaler.stop()
+        self.engines.close()
+
+    def busy(self, deployment: DeploymentRow) -> bool:
+        """Whether the engine behind a deployment answers requests now."""
+        try:
+            key = self.autoscaler.engine_of(deployment.name)
+            return key is not None and self.engines.engine(key).active > 0
+        except PilotlightError:
+            return False
+
+
+def open_workers(platform: Platform, launcher: Launcher | None = None) -> Workers:
+    """Build the workers of a platform; nothing runs before `start`."""
+    slots = platform.settings.platform_jobs
+    threads = min(MAX_THREADS, max(1, (os.cpu_count() or 1) // slots))
+    launcher = launcher or LocalLauncher()
+    engines, board = EngineManager(), ReplicaBoard()
+    book = ThroughputBook(platform.home / "throughput.json", slots, threads)
+    return Workers(
+        engines=engines,
+        board=board,
+        autoscaler=Autoscaler(platform, engines, board),
+        scheduler=Scheduler(platform, launcher, book, slots, threads),
+        calibrator=Calibrator(platform, launcher, book, slots, threads),
+        resolver=Resolver(platform, board),
+    )
+
+
+def _workers(request: Request) -> Workers:
+    return request.app.state.workers
+
+
+WorkersDep = Annotated[Workers, Depends(_workers)]

@@ -8,7 +8,7 @@ from fastapi import Request
 from local_platform.context import Platform
 from local_platform.job_runs import JobRun, cost_of, work_directory
 from local_platform.job_state import TERMINAL, JobState
-from local_platform.progress import Progress, read_progress
+from local_platform.progress import Progress, base_eval_loss, read_progress
 from local_platform.resources import wire
 from local_platform.signed import sign_download
 from local_platform.tables import JobRow
@@ -31,14 +31,17 @@ def show_job(platform: Platform, job: JobRow, run: JobRun, request: Request) -> 
 
 def live_fields(platform: Platform, job: JobRow, run: JobRun) -> dict[str, Any]:
     """Progress and cost as of now. Empty parts are left out: nothing is known before the trainer's first report."""
-    progress = read_progress(work_directory(platform.home, job))
+    folder = work_directory(platform.home, job)
+    progress, base = read_progress(folder), base_eval_loss(folder)
     seconds = run.seconds()
     cost = cost_of(seconds, local_prices().machine_hour)
     report = progress.to_wire() if progress else {}
     return {
         **({"jobProgress": _job_progress(progress)} if progress else {}),
         **({"estimatedCost": cost} if cost else {}),
-        "localProgress": report | {"runningSeconds": round(seconds, 3)},
+        "localProgress": report
+        | {"runningSeconds": round(seconds, 3)}
+        | ({} if base is None else {"baseEvalLoss": base}),
     }
 
 

@@ -45,6 +45,24 @@ def read_progress(work_directory: Path) -> Progress | None:
         raise ValueError(f"{work_directory / 'progress.json'} is not a progress report: {error}") from error
 
 
+def base_eval_loss(work_directory: Path) -> float | None:
+    """The evaluation loss before the first training step, from the first lines of metrics.jsonl; None without one."""
+    path = work_directory / "metrics.jsonl"
+    if not path.exists():
+        return None
+    with path.open(encoding="utf-8") as stream:
+        for line in stream:
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:  # the trainer is writing it right now
+                return None
+            if row.get("step", 0) > 0:
+                return None
+            if row.get("evalLoss") is not None:
+                return float(row["evalLoss"])
+    return None
+
+
 def log_tail(work_directory: Path) -> str:
     """The end of what the process printed, to say why it died."""
     for name in ("console.log", "trainer.log"):

@@ -74,9 +74,9 @@ class Platform:
         """Where the files of a new model of the account go; not created."""
         return self.home / "models" / name.replace("accounts/", "", 1).replace("/models/", "/")
 
-    def remove_model_directory(self, directory: Path) -> None:
+    def remove_model_directory(self, directory: Path | str) -> None:
         """Delete a model's folder if it lies in our own store; imported checkpoints elsewhere are left alone."""
-        if (self.home / "models").resolve() in directory.resolve().parents:
+        if (self.home / "models").resolve() in Path(directory).resolve().parents:
             shutil.rmtree(directory, ignore_errors=True)
 
 

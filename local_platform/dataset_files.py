@@ -1,44 +1,20 @@
 """From uploaded files to an immutable dataset: registered, joined, scanned, stored by content [P24-P41]."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from local_platform.blobs import hash_file
 from local_platform.context import Platform
-from local_platform.resources import get, select_rows, update_body
+from local_platform.resources import get, update_body
 from local_platform.tables import DatasetRow
+from local_platform.uploads import arrived_files, forget_upload, require_uploading
 from pilotlight.dataset import RowKind, ScanReport, Severity, scan
 from pilotlight.dataset.reading import BOM
-from pilotlight.errors import FailedPrecondition, InvalidArgument
+from pilotlight.errors import InvalidArgument
 
 _CHARACTERS_PER_TOKEN = 4
 _CHUNK = 1 << 20
-
-
-def require_uploading(row: DatasetRow) -> None:
-    """Raises FailedPrecondition when the dataset is complete: datasets are immutable [P10]."""
-    if row.state != "UPLOADING":
-        raise FailedPrecondition(f"{row.name} is {row.state}: a dataset cannot be changed.", hint="Create a new one.")
-
-
-def register_upload(platform: Platform, name: str, sizes: dict[str, int]) -> str:
-    """Make a folder for the files to come; replaces an earlier registration. Returns the upload's ID."""
-    upload = uuid4().hex
-    with platform.writing() as db:
-        row = get(db, DatasetRow, name)
-        require_uploading(row)
-        _forget_upload(platform, row)
-        update_body(db, row, {"_upload": {"id": upload, "files": sizes}})
-        upload_folder(platform, upload).mkdir(parents=True)
-        db.commit()
-    return upload
-
-
-def upload_folder(platform: Platform, upload: str) -> Path:
-    """Where the files of a signed upload arrive."""
-    return platform.home / "uploads" / upload
 
 
 def publish_upload(platform: Platform, name: str) -> None:
@@ -50,17 +26,9 @@ def publish_upload(platform: Platform, name: str) -> None:
         row = get(db, DatasetRow, name)
     if row.state == "READY":
         return
-    upload: dict[str, Any] = row.body.get("_upload") or {}
-    files: dict[str, int] = upload.get("files") or {}
-    folder = upload_folder(platform, upload.get("id", "none"))
-    missing = [file for file in sorted(files) if not (folder / file).is_file()]
-    if missing or not files:
-        raise FailedPrecondition(
-            f"{name} has no uploaded file." if not files else f"{name} misses {', '.join(missing)[:300]}.",
-            hint="Send the file with :upload, or PUT it to the URL of :getUploadEndpoint.",
-        )
-    joined = _join([folder / file for file in sorted(files)], folder / f".joined-{uuid4().hex}")
-    publish_file(platform, name, joined, sorted(files))
+    files = arrived_files(platform, row)
+    joined = _join(files, files[0].with_name(f".joined-{uuid4().hex}"))
+    publish_file(platform, name, joined, [file.name for file in files])
 
 
 def publish_file(
@@ -78,7 +46,7 @@ def publish_file(
             require_uploading(row)
             if digest:
                 platform.blobs.adopt(file, digest)
-                _forget_upload(platform, row)
+                forget_upload(platform, row)
                 update_body(db, row, _facts(report, digest, filenames), "READY")
             else:
                 status = {"code": "INVALID_ARGUMENT", "message": report.describe_errors()}
@@ -93,30 +61,10 @@ def publish_file(
 
 def remove_dataset(platform: Platform, row: DatasetRow, others: list[DatasetRow]) -> None:
     """Remove the files of a dataset that is being deleted; equal content of `others` stays."""
-    _forget_upload(platform, row)
+    forget_upload(platform, row)
     digest = row.body.get("contentHash")
     if digest and all(other.body.get("contentHash") != digest for other in others if other.name != row.name):
         platform.blobs.discard(digest)
-
-
-def clean_uploads(platform: Platform) -> None:
-    """At start: remove what earlier runs left behind and no dataset in the making refers to."""
-    with platform.reading() as db:
-        rows = select_rows(db, DatasetRow, None, "UPLOADING")
-    wanted = {row.body["_upload"]["id"] for row in rows if row.body.get("_upload")}
-    folder = platform.home / "uploads"
-    for entry in folder.iterdir() if folder.is_dir() else ():
-        if entry.name not in wanted:
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            for part in (*entry.glob("*.part"), *entry.glob(".joined-*")):
-                part.unlink(missing_ok=True)
-
-
-def _forget_upload(platform: Platform, row: DatasetRow) -> None:
-    upload = row.body.get("_upload")
-    if upload:
-        shutil.rmtree(upload_folder(platform, upload["id"]), ignore_errors=True)
 
 
 def _join(files: list[Path], target: Path) -> Path:

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
-from local_platform import dataset_files, signed
-from local_platform.auth import CallerDep
+from local_platform import dataset_files, signed, uploads
+from local_platform.auth import CallerDep, own
 from local_platform.bodies import WireInt
 from local_platform.context import PlatformDep
 from local_platform.receiving import receive_multipart
@@ -106,8 +106,7 @@ def create_dataset(account: str, body: CreateBody, platform: PlatformDep, caller
 def list_datasets(request: Request, account: str, platform: PlatformDep, caller: CallerDep) -> Json:
     """datasets.list."""
     with platform.reading() as db:
-        scope = caller.account if account == "-" else account
-        return list_resources(db, DatasetRow, scope, request, "datasets", FIELDS)
+        return list_resources(db, DatasetRow, own(account, caller), request, "datasets", FIELDS)
 
 
 @router.post("/v1/accounts/{account}/datasets/{dataset}:upload")
@@ -142,7 +141,7 @@ def get_upload_endpoint(
     name = f"accounts/{account}/datasets/{dataset}"
     sizes = signed.check_filenames(dict(body.filename_to_size))
     _find_open(platform, name, caller)
-    upload = dataset_files.register_upload(platform, name, sizes)
+    upload = uploads.register_upload(platform, DatasetRow, name, sizes)
     return {"filenameToSignedUrls": signed.sign_uploads(platform, request, upload, sizes)}
 
 
@@ -215,4 +214,4 @@ def _find_open(platform: PlatformDep, name: str, caller: Principal) -> None:
     with platform.reading() as db:
         row = get(db, DatasetRow, name)
     check_writer(caller, row.body.get("createdBy"))
-    dataset_files.require_uploading(row)
+    uploads.require_uploading(row)

@@ -1,0 +1,72 @@
+"""Registered uploads: which files a dataset or model in the making awaits by signed URL, and the folder they arrive in.
+
+The registration is the internal body field `_upload`: {id, files: {name: bytes}}; a new one replaces the old.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from local_platform.context import Platform
+from local_platform.resources import get, select_rows, update_body
+from local_platform.tables import DatasetRow, ModelRow, Resource
+from pilotlight.errors import FailedPrecondition
+
+
+def require_uploading(row: Resource) -> None:
+    """Raises FailedPrecondition when the resource is complete: its content cannot be changed [P10]."""
+    if row.state != "UPLOADING":
+        raise FailedPrecondition(f"{row.name} is {row.state}: its content cannot be changed.", hint="Create a new one.")
+
+
+def register_upload(platform: Platform, table: type[Resource], name: str, sizes: dict[str, int]) -> str:
+    """Make a folder for the files to come; returns the upload's ID. Raises NotFound, FailedPrecondition."""
+    upload = uuid4().hex
+    with platform.writing() as db:
+        row = get(db, table, name)
+        require_uploading(row)
+        forget_upload(platform, row)
+        update_body(db, row, {"_upload": {"id": upload, "files": sizes}})
+        upload_folder(platform, upload).mkdir(parents=True)
+        db.commit()
+    return upload
+
+
+def arrived_files(platform: Platform, row: Resource) -> list[Path]:
+    """The files of the registration, by name. Raises FailedPrecondition while some are missing."""
+    upload: dict[str, Any] = row.body.get("_upload") or {"id": "none", "files": {}}
+    folder = upload_folder(platform, upload["id"])
+    files = [folder / file for file in sorted(upload["files"])]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing or not files:
+        raise FailedPrecondition(
+            f"{row.name} misses {', '.join(missing)[:300]}." if files else f"{row.name} has no uploaded file.",
+            hint="PUT each file to its URL of :getUploadEndpoint; a single dataset file can also go to :upload.",
+        )
+    return files
+
+
+def upload_folder(platform: Platform, upload: str) -> Path:
+    """Where the files of a registration arrive."""
+    return platform.home / "uploads" / upload
+
+
+def forget_upload(platform: Platform, row: Resource) -> None:
+    """Remove the files of a registration; the caller updates the row."""
+    if upload := row.body.get("_upload"):
+        shutil.rmtree(upload_folder(platform, upload["id"]), ignore_errors=True)
+
+
+def clean_uploads(platform: Platform) -> None:
+    """At start: remove what earlier runs left behind and no resource in the making refers to."""
+    with platform.reading() as db:
+        rows = [*select_rows(db, DatasetRow, None, "UPLOADING"), *select_rows(db, ModelRow, None, "UPLOADING")]
+    wanted = {row.body["_upload"]["id"] for row in rows if row.body.get("_upload")}
+    folder = platform.home / "uploads"
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.name not in wanted:
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            for part in (*entry.glob("*.part"), *entry.glob(".joined-*")):
+                part.unlink(missing_ok=True)

@@ -33,7 +33,7 @@ def publish_adapter(platform: Platform, db: Session, job: JobRow) -> ModelRow:
         "peftDetails": {
             "baseModel": base.name,
             "r": int(config["r"]),
-            "targetModules": sorted(config["target_modules"]),
+            "targetModules": sorted({module.rsplit(".", 1)[-1] for module in config["target_modules"]}),
         },
         "fineTuningJob": job.name,
         "createdBy": job.body["createdBy"],

@@ -1,5 +1,6 @@
 """A real local platform in a process of its own, on a free port, with its own state: what the SDK speaks to."""
 
+import json
 import os
 import socket
 import subprocess
@@ -43,6 +44,8 @@ def platform_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platfo
         "PILOTLIGHT_HOME": str(home),
         "PILOTLIGHT_ACCOUNT": "acme",
         "PILOTLIGHT_PLATFORM_PORT": str(port),
+        "PILOTLIGHT_PLATFORM_CALIBRATE": "false",
+        "PILOTLIGHT_PLATFORM_MINIMUM_TO_ZERO_SECONDS": "1",
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "passive",
     }
@@ -82,3 +85,34 @@ def wait_until_healthy(process: subprocess.Popen[bytes], base_url: str, log: Pat
         except httpx.TransportError:
             time.sleep(0.1)
     raise TimeoutError(f"The platform did not answer:\n{log.read_text()[-3000:]}")
+
+
+@pytest.fixture(scope="session")
+def tiny_base(platform_server: PlatformServer, tiny_checkpoint: Path) -> str:
+    """A random-initialised base model in the catalogue: trains and answers in seconds."""
+    return import_base(platform_server, tiny_checkpoint, "tiny-base")
+
+
+@pytest.fixture(scope="session")
+def chat_dataset(platform_server: PlatformServer) -> str:
+    """A READY dataset of 24 short chats."""
+    return upload_chats(platform_server, "chats", 24)
+
+
+def import_base(server: PlatformServer, checkpoint: Path, model_id: str) -> str:
+    body = {"source": str(checkpoint), "modelId": model_id, "loraAlphaRatio": 16, "defaultBatchTokens": 256}
+    with server.http() as http:
+        answer = http.post("/v1/accounts/fireworks/models:import", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["name"]
+
+
+def upload_chats(server: PlatformServer, dataset_id: str, rows: int) -> str:
+    lines = [
+        {"messages": [{"role": "user", "content": f"hello {n}"}, {"role": "assistant", "content": f"world {n % 5}"}]}
+        for n in range(rows)
+    ]
+    with server.client() as client:
+        client.datasets.create(dataset_id=dataset_id, dataset={"userUploaded": {}})  # pyright: ignore[reportArgumentType]
+        client.datasets.upload(dataset_id, file="\n".join(json.dumps(line) for line in lines).encode())
+        return client.datasets.get(dataset_id).name or ""

@@ -81,11 +81,12 @@ def import_model(platform: Platform, body: ImportBody) -> ModelRow:
     if not template:
         raise InvalidArgument("The checkpoint has no chat template.", hint="Give chatTemplate, a Jinja template.")
     record = {"source": body.source, **({"revision": revision} if revision else {})}
+    record["directory"] = str(platform.new_model_directory(name))
     entry = _entry(body.display_name or body.model_id, facts, context, template, body, record)
     with platform.reading() as db:
         row = find(db, ModelRow, name)
     if row is not None:
-        if {**row.body, "_directory": "", "createdBy": ""} == {**entry, "_directory": "", "createdBy": ""}:
+        if {field: value for field, value in row.body.items() if field != "_directory"} == entry:
             return row
         raise AlreadyExists(f"{name} already exists with another checkpoint.", hint="Choose another modelId.")
     return _store(platform, name, entry, source, template if body.chat_template else None)
@@ -178,7 +179,6 @@ def _entry(
         template=template,
         parameter_count=facts.parameter_count,
         details={
-            "directory": "",
             "loraAlphaRatio": body.lora_alpha_ratio,
             "hiddenSize": facts.hidden_size,
             "defaultBatchTokens": body.default_batch_tokens,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from pilotlight.dataset.content import kind_of
-from pilotlight.dataset.decoding import Refusal, count_keys, decode, find_duplicate
+from pilotlight.dataset.decoding import Refusal, count_strings, decode, find_duplicate
 from pilotlight.dataset.plain import PlainRows
 from pilotlight.dataset.reading import BOM, MAX_LINE, iter_lines
 from pilotlight.dataset.report import ScanReport
@@ -92,7 +92,7 @@ class _Scan:
             row = cast("dict[str, Any]", value)
             if self.plain.take(number, line, row):
                 return
-            duplicate = find_duplicate(line, count_keys(row))
+            duplicate = find_duplicate(line, count_strings(row))
             if duplicate:
                 self.report.note(number, *duplicate)
             self.rows.check(number, row)

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from contextlib import closing
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -48,9 +49,8 @@ def run_job(spec: JobSpec, progress: Progress, stop: StopSignal) -> None:
     if checkpoint := load_checkpoint(folder, digest):
         log.info("Going on from the checkpoint at step %d", checkpoint.position.step)
         loop.restore(checkpoint)
-    metrics = Metrics(spec.work_directory / "metrics.jsonl", loop.position.metrics_bytes)
-    stopped = loop.run(Outputs(progress, metrics, lambda c: save_checkpoint(folder, digest, c)), stop)
-    metrics.close()
+    with closing(Metrics(spec.work_directory / "metrics.jsonl", loop.position.metrics_bytes)) as metrics:
+        stopped = loop.run(Outputs(progress, metrics, lambda c: save_checkpoint(folder, digest, c)), stop)
     save_adapter(model, loop.result(), spec.base_model_directory, spec.output_directory)
     finish(loop, progress, early=stopped)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from local_platform.training import attention
 from local_platform.training.spec import JobSpec
@@ -49,6 +51,7 @@ def prepare_process(spec: JobSpec, device: Device) -> None:
     if device.gpu:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=device.gpu)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def load_base(spec: JobSpec, device: Device) -> PreTrainedModel:
@@ -61,6 +64,7 @@ def load_base(spec: JobSpec, device: Device) -> PreTrainedModel:
         raise InvalidArgument(
             f"maxContextLength {spec.max_context_length} is more than the base model's context of {context} tokens."
         )
+    disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(
         directory, dtype=device.dtype, attn_implementation=attention.NAME, local_files_only=True
     )
@@ -96,7 +100,9 @@ def add_adapter(base: PreTrainedModel, spec: JobSpec) -> PeftModel:
         bias="none",
         task_type="CAUSAL_LM",
     )
-    model = get_peft_model(base, config)  # pyright: ignore[reportArgumentType]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT uses a name that transformers renames
+        model = get_peft_model(base, config)  # pyright: ignore[reportArgumentType]
     assert isinstance(model, PeftModel)
     for parameter in model.parameters():
         if parameter.requires_grad:

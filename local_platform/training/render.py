@@ -47,7 +47,8 @@ class Renderer:
 
     def examples(self, row: dict[str, Any], index: int, line: int) -> list[Example]:
         """What one dataset row trains on: one example, or one per assistant turn; none if all weights are 0."""
-        weight = float(row.get("weight") if row.get("weight") is not None else 1.0)
+        given = row.get("weight")
+        weight = 1.0 if given is None else float(given)
         return [
             Example(*self._encode(rendered), weight=weight, row=index, line=line)
             for rendered in self.render(row)

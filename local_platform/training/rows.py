@@ -94,7 +94,7 @@ class RowsBuilder:
         """The arrays of all that was added."""
         return Rows(
             ids=np.array(self._ids, dtype=np.int32),
-            trained=np.frombuffer(bytes(self._trained), dtype=np.bool_),
+            trained=np.frombuffer(self._trained, dtype=np.bool_).copy(),
             offsets=np.array(self._offsets, dtype=np.int64),
             weights=np.array(self._weights, dtype=np.float32),
             row=np.array(self._rows, dtype=np.int64),

@@ -1,59 +1,16 @@
-"""A real, tiny, random Qwen3 with a byte tokenizer, and ways to run the trainer on it."""
+"""A real, tiny, random Qwen3, and jobs on it."""
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-os.environ["OMP_WAIT_POLICY"] = "passive"
-os.environ["HF_HUB_OFFLINE"] = "1"
-
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from local_platform.training.spec import JobSpec
-
-ROOT = Path(__file__).parents[3]
-
-CHATML = (
-    "{%- if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}"
-    "{%- for message in messages %}"
-    "{{- '<|im_start|>' + message.role + '\n' }}"
-    "{%- if message.role == 'assistant' %}{% generation %}"
-    "{%- if message.reasoning_content %}{{ '<think>' + message.reasoning_content + '</think>' }}{% endif %}"
-    "{{- message.content }}"
-    "{%- for call in message.tool_calls or [] %}{{ '<tool>' + (call.function | tojson) + '</tool>' }}{% endfor %}"
-    "{{- '<|im_end|>' }}{% endgeneration %}"
-    "{%- else %}{{ message.content + '<|im_end|>' }}{% endif %}"
-    "{{- '\n' }}"
-    "{%- endfor %}"
-    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-UNMARKED = CHATML.replace("{% generation %}", "").replace("{% endgeneration %}", "")
-
-
-END = 257
-"""Id of the end-of-turn token."""
-
-
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per byte and four special ones."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
-    tokenizer.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
-    tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>", "<|endoftext|>"])
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>", model_max_length=512
-    )
-    fast.chat_template = CHATML
-    return fast
+from tests.fixtures.training import END, SpecMaker, byte_tokenizer, colours, progress_of, write_rows
 
 
 @pytest.fixture(scope="session")
@@ -86,28 +43,6 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return byte_tokenizer()
 
 
-def chat(user: str, assistant: str, **fields: Any) -> dict[str, Any]:
-    """A row of one question and one answer."""
-    return {
-        "messages": [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}],
-        **fields,
-    }
-
-
-def colours(count: int, start: int = 0) -> list[dict[str, Any]]:
-    """Rows that a model can learn: the answer follows from the question; lengths vary."""
-    names = ["red", "green", "blue", "dark violet"]
-    return [chat(f"item {i} " + "x" * (i % 7) + f" {i % 4}?", names[i % 4]) for i in range(start, start + count)]
-
-
-def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-SpecMaker = Callable[..., JobSpec]
-
-
 @pytest.fixture
 def make_spec(base_directory: Path, tmp_path: Path) -> SpecMaker:
     """A spec with a work directory of its own and small defaults."""
@@ -134,15 +69,18 @@ def make_spec(base_directory: Path, tmp_path: Path) -> SpecMaker:
     return make
 
 
-def start(spec: JobSpec) -> "subprocess.Popen[bytes]":
-    """The trainer as the scheduler starts it."""
-    command = [sys.executable, "-m", "local_platform.training", str(spec.work_directory / "spec.json")]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+@pytest.fixture
+def run() -> Iterator[Callable[[JobSpec], dict[str, Any]]]:
+    """Runs a job in this process and returns its progress; the process's SIGTERM handler is put back after."""
+    from local_platform.training.job import run_job
+    from local_platform.training.progress import Progress
+    from local_platform.training.signals import StopSignal
 
+    before = signal.getsignal(signal.SIGTERM)
 
-def progress_of(spec: JobSpec) -> dict[str, Any]:
-    return json.loads((spec.work_directory / "progress.json").read_text())
+    def run_spec(spec: JobSpec) -> dict[str, Any]:
+        run_job(spec, Progress(spec.work_directory / "progress.json"), StopSignal())
+        return progress_of(spec)
 
-
-def metrics_of(spec: JobSpec) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (spec.work_directory / "metrics.jsonl").read_text().splitlines()]
+    yield run_spec
+    signal.signal(signal.SIGTERM, before)

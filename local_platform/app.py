@@ -12,6 +12,7 @@ from local_platform.context import Platform, open_platform
 from local_platform.errors import install_error_handlers
 from local_platform.model_import import register_shipped
 from local_platform.serving.routes import inference_router
+from local_platform.unoffered import unoffered_router
 from local_platform.uploads import clean_uploads
 from local_platform.workers import Workers, open_workers
 from pilotlight import __version__
@@ -37,6 +38,7 @@ def build_app(settings: Settings) -> FastAPI:
     for part in (jobs, deployments, deployed_models, shapes, billing):
         app.include_router(part.router)
     app.include_router(inference_router(workers.resolver, workers.engines, identify))
+    app.include_router(unoffered_router())
     return app
 
 

@@ -91,14 +91,14 @@ class LocalEngine:
             with self._wake:
                 self._directories[name] = directory
 
-        self._command(load)
+        self._send(load).result()
 
     def unload_adapter(self, name: str) -> None:
         """See the protocol."""
         with self._wake:
             if self._directories.pop(name, None) is None:
                 raise NotFound(f"No adapter {name} is loaded.")
-        self._command(lambda: self._weights.unload(name), unused=name)
+        self._send(lambda: self._weights.unload(name), unused=name)
 
     def generate(self, requests: Sequence[GenerateRequest]) -> RowStream:
         """See the protocol."""
@@ -152,13 +152,13 @@ class LocalEngine:
         with self._wake:
             self._wake.notify()
 
-    def _command(self, act: Callable[[], None], unused: str | None = None) -> None:
+    def _send(self, act: Callable[[], None], unused: str | None = None) -> Future[None]:
         done: Future[None] = Future()
         with self._wake:
             self._refuse_closed()
             self._commands.append((act, done, unused))
             self._wake.notify()
-        done.result()
+        return done
 
     # The engine thread from here on.
 
@@ -194,6 +194,9 @@ class LocalEngine:
                 act()
             except (PilotlightError, RuntimeError, OSError, ValueError, KeyError) as error:
                 done.set_exception(error)
+            except BaseException as error:
+                done.set_exception(error)
+                raise
             else:
                 done.set_result(None)
 

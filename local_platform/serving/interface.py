@@ -49,7 +49,7 @@ class InferenceEngine(Protocol):
         ...
 
     def unload_adapter(self, name: str) -> None:
-        """Refuse new requests for it at once, drop it when its last request ended; blocks. Raises NotFound."""
+        """Refuse new requests for it at once; its memory goes when its last request has ended. Raises NotFound."""
         ...
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Generation:

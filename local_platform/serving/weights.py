@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, Cache
@@ -139,15 +140,24 @@ def check_adapter(directory: Path) -> None:
 
 
 def _attach(base: Any, key: str, directory: Path) -> Any:
-    config = PeftConfig.from_pretrained(str(directory))
-    config.inference_mode = True
-    model: Any = PeftModel(base, config, adapter_name=key)
     try:
+        config = PeftConfig.from_pretrained(str(directory))
+        config.inference_mode = True
+        model: Any = PeftModel(base, config, adapter_name=key)
         model.load_adapter(str(directory), adapter_name=key, is_trainable=False)
     except _LOAD_ERRORS as error:
-        model.unload()  # puts the plain layers back into `base`
+        _detach(base)
         raise AdapterFailed(f"The adapter does not fit its base model: {_first_line(error)}") from error
     return model
+
+
+def _detach(base: Any) -> None:
+    """Put the plain layers back, however far the injection came."""
+    for name, module in list(base.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            base.set_submodule(name, module.get_base_layer())
+    if hasattr(base, "peft_config"):
+        del base.peft_config
 
 
 def _attach_more(model: Any, key: str, directory: Path) -> None:
@@ -159,7 +169,7 @@ def _attach_more(model: Any, key: str, directory: Path) -> None:
         raise AdapterFailed(f"The adapter does not fit its base model: {_first_line(error)}") from error
 
 
-_LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
+_LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)
 
 
 def _first_line(error: Exception) -> str:

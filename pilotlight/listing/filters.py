@@ -26,6 +26,9 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
+_VALUE = re.compile(r"""\s*(?P<word>[^\s()"'=<>!:][^\s()"'=<>!]*)""")
+"""After an operator a bare word may hold colons, as times do."""
+
 
 class _Token(NamedTuple):
     kind: str
@@ -48,7 +51,8 @@ def _tokenise(text: str) -> list[_Token]:
     tokens: list[_Token] = []
     position, end = 0, len(text.rstrip())
     while position < end:
-        match = _TOKEN.match(text, position, end)
+        after_operator = bool(tokens) and tokens[-1].kind == "op"
+        match = (_VALUE.match(text, position, end) if after_operator else None) or _TOKEN.match(text, position, end)
         if not match or match.lastgroup is None:
             raise _malformed(f"unexpected {text[position : position + 20].strip()!r}")
         tokens.append(_Token(match.lastgroup, match[match.lastgroup]))

@@ -4,6 +4,7 @@ A missing value is an error, never an empty string. Text that comes from data go
 leave neither control characters nor Markdown that could act.
 """
 
+import pprint
 import re
 import unicodedata
 from decimal import Decimal
@@ -63,7 +64,15 @@ def _value(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:g}" if isinstance(value, float) else plain(value)
+    return _decimal(value) if isinstance(value, float) else plain(value)
+
+
+def _decimal(value: float) -> str:
+    """Small numbers as `1.5e-4`, others as they are written."""
+    if value == 0 or abs(value) >= 0.001:
+        return f"{value:g}"
+    digits, exponent = f"{value:.3e}".split("e")
+    return f"{float(digits):g}e{int(exponent)}"
 
 
 def _percent(value: float | None, digits: int = 1) -> str:
@@ -76,6 +85,12 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 def _money(value: Decimal | float | str | None) -> str:
     return "unknown" if value is None else show(Decimal(str(value)))
+
+
+def _literal(value: object) -> str:
+    """A Python literal that may stand in a fenced block: nothing in it can end the fence."""
+    text = pprint.pformat(value, width=100, sort_dicts=False)
+    return text.replace("`", "\\x60").replace("\n", "\n    ")
 
 
 def _load(name: str) -> str | None:
@@ -96,6 +111,7 @@ def _environment() -> Environment:
         plain=plain,
         code=code,
         value=_value,
+        literal=_literal,
         short=lambda name: str(name).rsplit("/", 1)[-1],
     )
     return environment

@@ -1,7 +1,8 @@
 """Entry of the sandboxed process: one turn of one session.
 
-Reads PILOTLIGHT_SOCKET (default /run/gateway/gateway.sock) and PILOTLIGHT_WORKSPACE (default /work). Exit code 0 when
-the turn asked or finished; 1 with the reason on standard error otherwise, and the control process fails the turn.
+Reads PILOTLIGHT_SOCKET (default /run/gateway/gateway.sock), PILOTLIGHT_WORKSPACE (default /work) and
+PILOTLIGHT_POLL_SECONDS (default 1). Exit code 0 when the turn asked or finished; 1 with the reason on standard error
+otherwise, and the control process fails the turn.
 """
 
 import logging
@@ -28,7 +29,8 @@ def main() -> int:
     try:
         context = TurnContext.model_validate(client.get("/turn/v1/context"))
         saver = open_saver(workspace.state / "graph.db")
-        run_turn(Turn(client, workspace, context), saver)
+        poll = float(os.environ.get("PILOTLIGHT_POLL_SECONDS", "1"))
+        run_turn(Turn(client, workspace, context, poll), saver)
         saver.conn.close()
     except PilotlightError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")

@@ -33,10 +33,11 @@ def run_turn(turn: Turn, saver: SqliteSaver) -> None:
     graph, config = build_graph(turn, saver), make_config(turn.context.session)
     snapshot = graph.get_state(config)
     check_version(snapshot)
-    if not snapshot.next and turn.context.said()[snapshot.values.get("seen", 0) :]:
+    # Not `next`: killed between a node's result and the next checkpoint, a session has an empty `next` and is not done.
+    if not snapshot.tasks and turn.context.said()[snapshot.values.get("seen", 0) :]:
         _invoke(graph, State(), config)
-    elif snapshot.next and not snapshot.interrupts:
-        log.info("going on at %s", snapshot.next)
+    elif snapshot.tasks and not snapshot.interrupts:
+        log.info("going on at %s", [task.name for task in snapshot.tasks])
         _invoke(graph, None, config)
     while (interrupts := graph.get_state(config).interrupts) and _resume(turn, graph, config, interrupts):
         pass

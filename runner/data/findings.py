@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-Severity = Literal["error", "warning", "info"]
+from pilotlight.dataset import CODES, ScanReport, Severity
+
+Level = Literal["error", "warning", "info"]
 _LINES_KEPT = 10
 
 TITLES = {
@@ -36,20 +38,31 @@ class Finding:
     """One kind of finding. `lines` are the first few, each with its detail."""
 
     code: str
-    severity: Severity
+    severity: Level
     count: int = 0
     lines: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
 
     def sentence(self) -> str:
         """For people: `12 exact duplicates (lines 8, 40, 77 ...): kept, ...`."""
-        text = f"{self.count:,} {TITLES[self.code]}"
+        text = f"{self.count:,} {TITLES.get(self.code) or CODES[self.code].message}"
         if self.lines:
             shown = ", ".join(str(line) for line, _ in self.lines[:5])
             more = " ..." if self.count > len(self.lines[:5]) else ""
             text += f" ({'line' if self.count == 1 else 'lines'} {shown}{more})"
         reason = self.lines[0][1] if self.severity == "error" and self.lines else ""
         first = f" First reason: {reason}." if reason else ""
-        return text + (f": {_AFTER[self.code]}." if self.code in _AFTER else ".") + first
+        after = _AFTER.get(self.code) or ("" if self.code in TITLES else CODES[self.code].hint.rstrip("."))
+        return text + (f": {after}." if after else ".") + first
+
+
+def from_scan(report: ScanReport) -> list[Finding]:
+    """The format check's warnings as findings; its errors are counted as broken rows by the profile."""
+    listed: list[Finding] = []
+    for code, count in report.counts.items():
+        if CODES[code].severity is Severity.WARNING:
+            lines = [(finding.line, finding.detail) for finding in report.findings if finding.code == code]
+            listed.append(Finding(code, "warning", count, lines))
+    return listed
 
 
 class Findings:
@@ -58,7 +71,7 @@ class Findings:
     def __init__(self) -> None:
         self._by_code: dict[str, Finding] = {}
 
-    def add(self, code: str, severity: Severity, line: int, detail: str) -> None:
+    def add(self, code: str, severity: Level, line: int, detail: str) -> None:
         """Count one more; the first few keep their line and detail."""
         finding = self._by_code.setdefault(code, Finding(code, severity))
         finding.count += 1

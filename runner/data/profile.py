@@ -23,9 +23,8 @@ class Profile:
     rows: int = 0
     characters: int = 0
     lines: "array[int]" = field(default_factory=lambda: array("I"))
-    near: "array[int]" = field(default_factory=lambda: array("Q"))
+    groups: "array[int]" = field(default_factory=lambda: array("Q"))
     tokens: "array[int]" = field(default_factory=lambda: array("I"))
-    answer_characters: int = 0
     turns: Counter[str] = field(default_factory=Counter[str])
     labels: Counter[str] = field(default_factory=Counter[str])
     labelled: bool = True
@@ -72,11 +71,9 @@ class _Seen:
 
     def __init__(self) -> None:
         self.exact: dict[int, int] = {}
-        self.near: dict[int, int] = {}
-        self.sketch: dict[int, int] = {}
-        self.answers: dict[int, int] = {}
+        self.shapes: dict[int, int] = {}
+        self.answers: dict[int, tuple[int, int]] = {}
         self.noise: list[tuple[int, int]] = []
-        self.empty: list[int] = []
         self.short: list[int] = []
 
     def report(self, profile: Profile, findings: Findings) -> None:
@@ -99,16 +96,15 @@ def _take(profile: Profile, findings: Findings, seen: _Seen, line: Line, broken:
         findings.add("role_error", "error", line.number, problem)
         return
     profile.conversions.update(done)
-    answer = answer_of(row) or ""
-    if not answer.strip():
+    answer = answer_of(row)
+    if answer is not None and not answer.strip():
         findings.add("empty_answer", "error", line.number, "the last assistant message is empty")
         return
-    _note_repetition(profile, findings, seen, line.number, row, answer)
+    _note_repetition(profile, findings, seen, line.number, row, answer or "")
     messages = messages_of(row)
     profile.lines.append(line.number)
     profile.tokens.append(estimate_tokens(messages))
     profile.characters += sum(len(text_of(message)) for message in messages)
-    profile.answer_characters += len(answer)
     profile.turns["multi-turn" if sum(m.get("role") == "user" for m in messages) > 1 else "single-turn"] += 1
 
 
@@ -124,27 +120,26 @@ def _check_roles(row: dict[str, Any]) -> str:
             return f"message {place} is a system message, which must be the first"
     if not any(message.get("role") == "assistant" for message in messages):
         return "no assistant message and no ground_truth: nothing to learn"
-    return "" if messages[-1].get("role") == "assistant" else "the last message is not from the assistant"
+    return ""
 
 
 def _note_repetition(
     profile: Profile, findings: Findings, seen: _Seen, number: int, row: dict[str, Any], answer: str
 ) -> None:
     keys = keys_of(row)
-    profile.near.append(keys.near)
+    profile.groups.append(keys.group)
     if first := seen.exact.get(keys.exact):
         findings.add("exact_duplicate", "warning", number, f"the same as line {first}")
-    elif first := seen.near.get(keys.near) or (keys.sketch and seen.sketch.get(keys.sketch)):
+    elif first := next((seen.shapes[key] for key in keys.alike if key in seen.shapes), None):
         findings.add("near_duplicate", "info", number, f"almost the same as line {first}")
     seen.exact.setdefault(keys.exact, number)
-    seen.near.setdefault(keys.near, number)
-    if keys.sketch is not None:
-        seen.sketch.setdefault(keys.sketch, number)
+    for key in keys.alike:
+        seen.shapes.setdefault(key, number)
     _note_label(profile, seen, number, keys.prompt, answer.strip())
 
 
 def _note_label(profile: Profile, seen: _Seen, number: int, prompt: int, answer: str) -> None:
-    if len(answer) < 3:
+    if 0 < len(answer) < 3:
         seen.short.append(number)
     if not profile.labelled:
         return
@@ -155,7 +150,6 @@ def _note_label(profile: Profile, seen: _Seen, number: int, prompt: int, answer:
         seen.noise.clear()
         return
     profile.labels[answer] += 1
-    label = hash(answer)
-    first = seen.answers.setdefault(prompt * 2, number)
-    if seen.answers.setdefault(prompt * 2 + 1, label) != label:
+    first, label = seen.answers.setdefault(prompt, (number, hash(answer)))
+    if label != hash(answer):
         seen.noise.append((number, first))

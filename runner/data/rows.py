@@ -1,11 +1,13 @@
 """Rows of a chat dataset: the text of their messages, the answer to learn, and keys that tell duplicates."""
 
 import hashlib
-import json
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import orjson
 
 from pilotlight.plan import canonical_json
 
@@ -25,14 +27,15 @@ def read_lines(path: Path) -> Iterator[Line]:
     """All lines that are not blank, one at a time."""
     with path.open("rb") as stream:
         for number, raw in enumerate(stream, 1):
-            if raw.strip():
-                yield Line(number, raw, _parse(raw))
+            text = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+            if text.strip():
+                yield Line(number, text, _parse(text))
 
 
 def _parse(raw: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, dict) else None
 
@@ -67,13 +70,13 @@ def prompt_of(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class Keys(NamedTuple):
-    """64-bit keys. Rows with equal `exact` say the same; with equal `near` the same but for case, digits, marks."""
+    """64-bit keys. Rows with equal `exact` say the same; with equal `group` the same but for case and punctuation."""
 
     exact: int
-    near: int
+    group: int
     prompt: int
-    sketch: int | None
-    """A sketch of the longer prompts: equal for most rows that differ in a few words only."""
+    alike: tuple[int, ...]
+    """Rows that share one of these are near duplicates: equal but for numbers, or (longer ones) for a few words."""
 
 
 def keys_of(row: dict[str, Any]) -> Keys:
@@ -86,20 +89,20 @@ def keys_of(row: dict[str, Any]) -> Keys:
         _hash(canonical_json([messages, row.get("tools")])),
         _hash(" ".join(words)),
         _hash(" ".join(text_of(message) for message in asked)),
-        _sketch(words[:96]),
+        (_hash(_DIGITS.sub("0", " ".join(words))), *_sketch(words[:96])),
     )
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(_DIGITS.sub("0", text.casefold()))
+    return _WORD.findall(text.casefold())
 
 
-def _sketch(words: list[str]) -> int | None:
-    """The four smallest hashes of all runs of three words; None for texts too short to compare that way."""
+def _sketch(words: list[str]) -> tuple[int, ...]:
+    """A key from the four smallest hashes of all runs of three words; none for texts too short to compare that way."""
     if len(words) < 12:
-        return None
-    shingles = {_hash(" ".join(words[at : at + 3])) for at in range(len(words) - 2)}
-    return _hash(repr(sorted(shingles)[:4]))
+        return ()
+    shingles = {zlib.crc32(" ".join(words[at : at + 3]).encode()) for at in range(len(words) - 2)}
+    return (_hash(repr(sorted(shingles)[:4])),)
 
 
 def _hash(text: str) -> int:

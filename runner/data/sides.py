@@ -60,8 +60,8 @@ def make_sides(
 
 def leaked_rows(source: Profile, evaluation: Profile) -> list[int]:
     """Positions of training rows whose text also occurs in the evaluation dataset."""
-    known = set(evaluation.near)
-    return [at for at, key in enumerate(source.near) if key in known]
+    known = set(evaluation.groups)
+    return [at for at, key in enumerate(source.groups) if key in known]
 
 
 def _divide(source: Source, evaluation: Source | None, fraction: float | None) -> tuple[list[int], list[int]]:
@@ -70,8 +70,8 @@ def _divide(source: Source, evaluation: Source | None, fraction: float | None) -
         leaked = set(leaked_rows(profile, evaluation.profile))
         return [at for at in range(profile.usable) if at not in leaked], []
     share = HELDOUT_SHARE if fraction is None else 1 - fraction
-    chosen = choose_heldout(profile.near, share)
-    inside = [key in chosen for key in profile.near]
+    chosen = choose_heldout(profile.groups, share)
+    inside = [key in chosen for key in profile.groups]
     return [at for at, held in enumerate(inside) if not held], [at for at, held in enumerate(inside) if held]
 
 

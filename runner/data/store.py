@@ -9,7 +9,7 @@ from runner.data.profile import Profile
 from runner.data.sides import Source
 from runner.workspace import Workspace
 
-_ARRAYS = ("lines", "near", "tokens")
+_ARRAYS = ("lines", "groups", "tokens")
 
 
 def save_source(workspace: Workspace, role: str, source: Source, facts: dict[str, Any]) -> None:

@@ -91,10 +91,20 @@ def _score(turn: Turn, recipe: Recipe, candidate: Candidate) -> dict[str, Any]:
     serving.load_adapter(turn, requests.lora_load(recipe, candidate))
     probes = list_probes(recipe, turn.workspace.data / str(recipe.heldout.file))
     tuned = f"{requests.tuned_model(recipe, candidate)}#{deployment}"
-    before = _ask_all(turn, recipe, deployment, probes)
-    after = _ask_all(turn, recipe, tuned, probes)
+    before = _ask_once(turn, recipe, "base", deployment, probes)
+    after = _ask_once(turn, recipe, f"tuned-{candidate.id}", tuned, probes)
     _write_answers(turn, probes, before, after)
     return {"probes": len(probes), "metrics": _compare(probes, before, after)}
+
+
+def _ask_once(turn: Turn, recipe: Recipe, label: str, model: str, probes: list[Probe]) -> list[str]:
+    """The answers of one model, kept: a restart does not ask again."""
+    kept = results.load(turn, recipe, f"answers-{label}")
+    if kept.get("model") == model:
+        return list(kept["answers"])
+    answers = _ask_all(turn, recipe, model, probes)
+    results.save(turn, recipe, f"answers-{label}", {"model": model, "answers": answers})
+    return answers
 
 
 def _ask_all(turn: Turn, recipe: Recipe, model: str, probes: list[Probe]) -> list[str]:

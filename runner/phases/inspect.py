@@ -6,10 +6,12 @@ from typing import Any
 from langgraph.types import Command
 
 import prompts
+from pilotlight.dataset import RowKind, Severity, scan
 from pilotlight.errors import FailedPrecondition, NotFound, PilotlightError
 from pilotlight.names import parse_name
 from pilotlight.plan import Phase
-from runner.data.profile import CHARACTERS_PER_TOKEN, TOKENS_PER_MESSAGE, profile_file
+from runner.data.findings import from_scan
+from runner.data.profile import CHARACTERS_PER_TOKEN, TOKENS_PER_MESSAGE, Profile, profile_file
 from runner.data.sides import Source
 from runner.data.store import load_facts, load_source, save_source
 from runner.planning.prepare import list_findings
@@ -56,22 +58,31 @@ def _inspect(turn: Turn, role: str, name: str) -> Source:
     if digest and found != digest:
         raise FailedPrecondition(f"{name} did not arrive as it is stored: its content hash differs.")
     estimated = int(dataset.get("estimatedTokenCount") or 0)
-    source, method = _profile(name, path, estimated)
+    source, method, kind = _profile(name, path, estimated)
     if source.profile.usable == 0:
-        reasons = "; ".join(finding.sentence() for finding in source.profile.findings) or "it is empty"
-        raise FailedPrecondition(f"{name} has no row that can be trained on: {reasons}")
+        raise FailedPrecondition(f"{name} has no row that can be trained on: {_why_useless(source.profile, kind)}")
     save_source(turn.workspace, role, source, {"content_hash": found, "token_method": method})
     return source
 
 
-def _profile(name: str, path: Path, estimated: int) -> tuple[Source, str]:
-    profile = profile_file(path, {})
+def _profile(name: str, path: Path, estimated: int) -> tuple[Source, str, RowKind | None]:
+    report = scan(path)
+    profile = profile_file(path, {f.line: f.message for f in report.of(Severity.ERROR)})
+    profile.findings += from_scan(report)
     if estimated <= 0 or profile.usable == 0:
         method = f"estimated: characters / {CHARACTERS_PER_TOKEN:g} + {TOKENS_PER_MESSAGE} per message"
     else:
         profile.scale_tokens(estimated)
         method = "the platform's own estimate, spread over the rows by their length"
-    return Source(name, path, profile), method
+    return Source(name, path, profile), method, report.kind
+
+
+def _why_useless(profile: Profile, kind: RowKind | None) -> str:
+    if kind is RowKind.PREFERENCE:
+        return "its rows are preference pairs, and supervised fine-tuning learns from conversations."
+    if kind is RowKind.PROMPT:
+        return "its rows are prompts without answers (no assistant message, no ground_truth)."
+    return "; ".join(finding.sentence() for finding in profile.findings) or "it is empty."
 
 
 def _find(turn: Turn, name: str) -> dict[str, Any]:
@@ -83,6 +94,4 @@ def _find(turn: Turn, name: str) -> dict[str, Any]:
         raise FailedPrecondition(f"{name} cannot be read: {error.message}") from error
     if dataset.get("state") != "READY":
         raise FailedPrecondition(f"{name} is {dataset.get('state')}, not READY.", hint="Finish its upload first.")
-    if dataset.get("format", "CHAT") not in ("CHAT", "FORMAT_UNSPECIFIED", ""):
-        raise FailedPrecondition(f"{name} has the format {dataset['format']}; supervised fine-tuning needs CHAT.")
     return dataset

@@ -51,7 +51,6 @@ def _values(turn: Turn, recipe: Recipe, winner: str, cost: dict[str, Any]) -> di
         "found": results.load(turn, recipe, "evaluation"),
         "proof": proof,
         "prompt": _last_words(proof["messages"]),
-        "messages": json.dumps(proof["messages"], indent=4),
         "url": turn.context.public_url.rstrip("/"),
         "account": turn.context.account,
         "actual": _actual(cost),
@@ -61,14 +60,12 @@ def _values(turn: Turn, recipe: Recipe, winner: str, cost: dict[str, Any]) -> di
 
 
 def _actual(cost: dict[str, Any]) -> dict[str, Any]:
-    """Per phase what is settled so far, and whether something is still open."""
+    """Per phase what it cost so far, and whether something of it still runs or is not settled yet."""
     sums: dict[str, Any] = {}
     for line in cost.get("lines", []):
         entry = sums.setdefault(str(line["phase"]), {"usd": Decimal(0), "open": False})
-        if line.get("actual") is None:
-            entry["open"] = True
-        else:
-            entry["usd"] += Decimal(str(line["actual"]))
+        entry["usd"] += Decimal(str(line.get("actual") or 0))
+        entry["open"] = entry["open"] or Decimal(str(line.get("reserved") or 0)) > 0
     return sums
 
 

@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +15,8 @@ from typing import Any
 import pytest
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -58,6 +64,12 @@ class Control:
         self.loss: Callable[[dict[str, Any]], float] = lambda body: 0.4 + abs(16 - body["loraRank"]) / 100
         self.base_loss = 4.5
         self.epoch = 0
+        self.requests = 0
+        self.kill_at = -1
+        self.kill_late = False
+        """Whether the request is still carried out before the runner dies."""
+        self.victim = 0
+        self.kills = 0
 
     def add_dataset(self, name: str, rows: list[dict[str, Any]] | bytes) -> None:
         content = rows if isinstance(rows, bytes) else "".join(json.dumps(row) + "\n" for row in rows).encode()
@@ -101,6 +113,7 @@ class Server:
         self.c = control
         turn, acct = "/turn/v1", "/v1/accounts/{account}"
         self.app = Starlette(
+            middleware=[Middleware(BaseHTTPMiddleware, dispatch=self._maybe_kill)],
             routes=[
                 Route(f"{turn}/context", self.context),
                 Route(f"{turn}/events", self.events, methods=["POST"]),
@@ -124,8 +137,20 @@ class Server:
                 Route(f"{acct}/deployedModels", self.load, methods=["POST"]),
                 Route(acct + "/deployedModels/{id}", self.get_lora),
                 Route("/inference/v1/chat/completions", self.chat, methods=["POST"]),
-            ]
+            ],
         )
+
+    async def _maybe_kill(self, request: Request, go_on: Any) -> Response:
+        """Kill the runner when it sends its n-th request, before or after the request is carried out."""
+        with self.c.lock:
+            self.c.requests += 1
+            strike = self.c.requests == self.c.kill_at
+        if not strike:
+            return await go_on(request)
+        response = await go_on(request) if self.c.kill_late else Response(status_code=503)
+        self.c.kills += 1
+        os.kill(self.c.victim, signal.SIGKILL)
+        return response
 
     # Turn API
     async def context(self, _: Request) -> Response:
@@ -402,3 +427,52 @@ def desk(control: Control, tmp_path: Path) -> Iterator[Desk]:
     yield Desk(control, socket, tmp_path / "work")
     server.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[subprocess.Popen[str]]:
+    """The parent that runners are forked from: it has imported everything once."""
+    pipe, root = subprocess.PIPE, Path(__file__).resolve().parents[3]
+    command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
+        yield process
+
+
+class Zygote:
+    """Runs each turn of a session in a process of its own."""
+
+    def __init__(self, desk: Desk, process: subprocess.Popen[str]) -> None:
+        self.control, self.process = desk.control, process
+        self.env = {
+            "PILOTLIGHT_SOCKET": str(desk.socket),
+            "PILOTLIGHT_WORKSPACE": str(desk.work),
+            "PILOTLIGHT_POLL_SECONDS": "0.01",
+        }
+
+    def run(self, kill_after: float | None = None) -> int:
+        """One turn; with `kill_after` the process is killed so many seconds after its start. Its exit code."""
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps({"env": self.env}) + "\n")
+        self.process.stdin.flush()
+        self.control.victim = int(self._line().split()[1])
+        timer = threading.Timer(kill_after, self._kill) if kill_after is not None else None
+        if timer:
+            timer.start()
+        code = int(self._line().split()[1])
+        if timer:
+            timer.cancel()
+        return code
+
+    def _kill(self) -> None:
+        self.control.kills += 1
+        os.kill(self.control.victim, signal.SIGKILL)
+
+    def _line(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline()
+
+
+@pytest.fixture
+def zygote(desk: Desk, nursery: subprocess.Popen[str]) -> Zygote:
+    return Zygote(desk, nursery)

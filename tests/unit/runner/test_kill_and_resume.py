@@ -1,0 +1,77 @@
+"""A runner killed at any moment and started again with the same workspace ends at the same place, and acts once."""
+
+import random
+from typing import Any
+
+import pytest
+
+from pilotlight.plan import Phase
+
+EXPECTED_EFFECTS = {
+    "dataset-train",
+    "dataset-heldout",
+    "c1",
+    "c2",
+    "c3",
+    "eval",
+    "load",
+    "deploy",
+}
+
+
+def drive(control: Any, zygote: Any, arm: Any) -> None:
+    """Answer every gate and restart every killed runner until the session has ended. `arm()` prepares each turn."""
+    for _ in range(200):
+        code = zygote.run(arm())
+        if control.finished:
+            return
+        if code == 0:
+            control.reply("ok")
+    pytest.fail("the session did not end")
+
+
+def check(control: Any, work: Any) -> None:
+    assert control.finished["status"] == "succeeded"
+    assert {key.split("/", 1)[1] for key in control.applied} == EXPECTED_EFFECTS
+    assert len(control.applied) == len(EXPECTED_EFFECTS)  # nothing was done twice
+    assert len(control.jobs) == 3
+    assert len(control.deployments) == 2
+    assert len(control.loras) == 1
+    assert [question.kind for question in control.questions.values()] == ["plan_approval", "promotion"]
+    ended = [event["phase"] for event in control.of("phase") if event["state"] != "started"]
+    assert ended == [phase.value for phase in Phase]
+    assert "ft-1779157376-41e1-c2" in (work / "final_report.md").read_text()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_requests(desk: Any, control: Any, zygote: Any, seed: int) -> None:
+    rng = random.Random(seed)
+
+    def arm() -> None:
+        control.kill_at = control.requests + rng.randint(1, 45)
+        control.kill_late = rng.random() < 0.5
+
+    drive(control, zygote, arm)
+    assert control.kills >= 2
+    check(control, desk.work)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_at_random_times(desk: Any, control: Any, zygote: Any, seed: int) -> None:
+    rng = random.Random(100 + seed)
+    drive(control, zygote, lambda: rng.uniform(0.02, 0.7))
+    assert control.kills >= 2
+    check(control, desk.work)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100))
+def test_kill_campaign(desk: Any, control: Any, zygote: Any, seed: int) -> None:
+    rng = random.Random(1000 + seed)
+
+    def arm() -> None:
+        control.kill_at = control.requests + rng.randint(1, 60)
+        control.kill_late = rng.random() < 0.5
+
+    drive(control, zygote, arm)
+    check(control, desk.work)

@@ -70,6 +70,9 @@ def _admit(
     if spends and verdict.kind == "spend" and not key:
         text = f"{verdict.method} needs an Idempotency-Key: what costs money must not happen twice."
         return Admission(error=InvalidArgument(text), rule="spend.key")
+    if spends and verdict.kind == "spend" and not expected_name(call):
+        text = f"{verdict.method}: choose an ID for what is created, so that it can be found when its answer is lost."
+        return Admission(error=InvalidArgument(text), rule="spend.id")
     scope = effects.scope_of(principal)
     known = None
     if key:

@@ -66,6 +66,8 @@ class Gateway:
         self.platform = Upstream(upstream, settings)
         self.prices = load_prices(settings.backend)
         self.listener = listener
+        self.in_flight: set[int] = set()
+        """Reservations whose call is being sent right now."""
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def forward(self, principal: Principal, request: Request) -> Response:
@@ -151,7 +153,14 @@ class Gateway:
             await _drain(incoming)
             await self._tell(principal, verdict, "allowed", "", admission, admission.effect.code)
             return Response(admission.effect.response, admission.effect.code, media_type="application/json")
-        return await self._send(Sent(principal, call, key, admission), verdict, incoming)
+        number = admission.held.reservation if admission.held else None
+        if number is None:
+            return await self._send(Sent(principal, call, key, admission), verdict, incoming)
+        self.in_flight.add(number)
+        try:
+            return await self._send(Sent(principal, call, key, admission), verdict, incoming)
+        finally:
+            self.in_flight.discard(number)
 
     async def _send(self, sent: Sent, verdict: Verdict, incoming: Incoming) -> Response:
         if sent.call.route.surface == "gateway":

@@ -116,7 +116,9 @@ def _line(row: GrantRow, active: Sequence[ReservationRow]) -> GrantLine:
 
 
 def _running(row: ReservationRow) -> Running:
-    return Running(resource=row.resource, usd_per_hour=from_micros(row.hour_micros or 0), until=row.until or "")
+    return Running(
+        resource=row.resource, usd_per_hour=from_micros((row.hour_micros or 0) * row.replicas), until=row.until or ""
+    )
 
 
 def _row(session: str, digest: str, plan: Plan, spec: GrantSpec, approver: str) -> GrantRow:

@@ -29,9 +29,9 @@ _HOLD = text(
 _UNTAKE = text("UPDATE gateway_grants SET calls = calls - 1 WHERE id = :id AND calls > 0")
 _INSERT = text(
     "INSERT INTO gateway_reservations (grant_id, session, account, method, billing, resource, amount_micros,"
-    " accrued_micros, hour_micros, state, confirmed, reason, create_time, until)"
-    " VALUES (:grant_id, :session, :account, :method, :billing, :resource, :amount, 0, :hour, 'active', :no, '', :now,"
-    " :until) RETURNING id"
+    " accrued_micros, hour_micros, replicas, state, confirmed, reason, create_time, until)"
+    " VALUES (:grant_id, :session, :account, :method, :billing, :resource, :amount, 0, :hour, :replicas, 'active', :no,"
+    " '', :now, :until) RETURNING id"
 )
 _CLOSE = text(
     "UPDATE gateway_reservations SET state = :state, accrued_micros = :actual, reason = :reason, settle_time = :now"
@@ -112,7 +112,13 @@ def _take(db: Connection, grant: GrantRow, worst: Worst, account: str, billing: 
             return Held(grant.id, 0, None)
         row = values | {"grant_id": grant.id, "account": account, "method": grant.method, "billing": billing}
         until = to_rfc3339(moment + timedelta(hours=worst.hours)) if worst.hours is not None else None
-        row |= {"resource": resource, "hour": worst.hour_micros, "until": until, "no": False}
+        row |= {
+            "resource": resource,
+            "hour": worst.hour_micros,
+            "until": until,
+            "no": False,
+            "replicas": worst.replicas,
+        }
         return Held(grant.id, worst.micros, db.execute(_INSERT, row).scalar_one())
 
 

@@ -29,6 +29,7 @@ class Worst:
     micros: int
     hour_micros: int | None = None
     hours: float | None = None
+    replicas: int = 1
 
 
 def check_rules(rules: dict[str, Rule], call: Call) -> None:
@@ -57,7 +58,7 @@ def worst_case(grant: GrantRow, billing: str, call: Call, prices: PriceBook) -> 
         return _worst_of_deployment(grant, call.body, prices)
     if billing == "call" and (prices.backend == "local" or _on_deployment(call)):
         return Worst(0)
-    return Worst(grant.max_cost_micros // grant.max_calls, _hour_micros(prices, 1))
+    return Worst(grant.max_cost_micros // grant.max_calls, _hour_micros(prices))
 
 
 def _worst_of_deployment(grant: GrantRow, body: dict[str, Any], prices: PriceBook) -> Worst:
@@ -77,7 +78,7 @@ def _worst_of_deployment(grant: GrantRow, body: dict[str, Any], prices: PriceBoo
     micros = int(exact.to_integral_value(ROUND_CEILING))
     # the plan's own rounding may be half a micro-dollar below ours
     micros = grant.max_cost_micros if micros - grant.max_cost_micros == 1 else micros
-    return Worst(micros, _hour_micros(prices, replicas), grant.max_hours)
+    return Worst(micros, _hour_micros(prices), grant.max_hours, replicas)
 
 
 def _fields(rules: dict[str, Rule], call: Call) -> dict[str, Any]:
@@ -103,8 +104,8 @@ def _on_deployment(call: Call) -> bool:
     return any(access == "target" and "/deployments/" in name for access, name in call.references)
 
 
-def _hour_micros(prices: PriceBook, replicas: int) -> int | None:
-    return None if prices.machine_hour is None else to_micros(prices.machine_hour * replicas)
+def _hour_micros(prices: PriceBook) -> int | None:
+    return None if prices.machine_hour is None else to_micros(prices.machine_hour)
 
 
 def _show(value: Any) -> str:

@@ -61,7 +61,8 @@ class ReservationRow(SQLModel, table=True):
     amount_micros: int
     accrued_micros: int = 0
     hour_micros: int | None = None
-    """Dollars per hour of all its replicas, as priced when it was reserved."""
+    """Price per hour of one replica (or job) when it was reserved."""
+    replicas: int = 1
     state: str = Field(default="active", index=True)
     confirmed: bool = False
     """Whether the platform said that the resource exists."""

@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -140,12 +140,16 @@ class RecordingPlatform:
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[str]:
+def serving(app: Any) -> Generator[str]:
     """Run an ASGI app on a free port in a thread; yields its URL."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="on", ws="none", loop="asyncio"))
+    config = uvicorn.Config(
+        app, port=0, log_level="warning", lifespan="on", ws="none", loop="asyncio", interface="asgi3"
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
+        assert thread.is_alive()
         time.sleep(0.01)
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
@@ -161,8 +165,8 @@ def plan_of(specs: list[GrantSpec], session: str = SESSION, expires: datetime | 
         train_tokens=1, heldout_tokens=1, sweep_tokens=1, seed=42, split="80/20",
     )  # fmt: skip
     return Plan(
-        session=session, workflow="sft", instruction=f"train {note}", dataset=data, base_models=["ember-500k"], values=[],
-        candidates=[], cost=Cost(lines=[line], price_source="test"), grants=specs,
+        session=session, workflow="sft", instruction=f"train {note}", dataset=data, base_models=["ember-500k"],
+        values=[], candidates=[], cost=Cost(lines=[line], price_source="test"), grants=specs,
         expires=expires or datetime.now(UTC) + timedelta(hours=1),
     )  # fmt: skip
 
@@ -216,7 +220,7 @@ def deployment_grant(hours: float = 1.0, max_cost: str = "0.20") -> GrantSpec:
 
 @dataclass
 class Bench:
-    """All parts of one test: the gateway as served for one principal, what its platform saw, what the agent was told."""
+    """All parts of one test: the gateway as served, what its platform saw, what the agent was told."""
 
     engine: Engine
     gateway: Gateway
@@ -249,6 +253,8 @@ class Bench:
         with Session(self.engine.execution_options(readonly=True)) as db:
             return grants.cost(db, session)
 
+    chat_grant = staticmethod(chat_grant)
+
     def create_job(self, number: int = 1, key: str | None = None, **changes: Any) -> httpx.Response:
         return self.me.post(
             "/v1/accounts/acme/supervisedFineTuningJobs",
@@ -258,50 +264,75 @@ class Bench:
         )
 
 
-async def _live(receive: Any, send: Any, upstream: httpx.AsyncClient) -> None:
-    """The ASGI lifespan of the front: the client to the platform closes in the loop that used it."""
+class Stage:
+    """Two servers for the whole run, the platform's and the gateway's; each test puts its own parts behind them."""
+
+    def __init__(self) -> None:
+        self.platform: Any = None
+        self.front: Any = None
+        self.platform_url = self.front_url = ""
+        self.upstream = httpx.AsyncClient()
+
+    async def enter_platform(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return await _live(receive, send, None)
+        await self.platform(scope, receive, send)
+
+    async def enter_front(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return await _live(receive, send, self.upstream)
+        await self.front(scope, receive, send)
+
+
+async def _live(receive: Any, send: Any, upstream: httpx.AsyncClient | None) -> None:
+    """The ASGI lifespan: the client to the platform closes in the loop that used it."""
     await receive()
     await send({"type": "lifespan.startup.complete"})
     await receive()
-    await upstream.aclose()
+    if upstream is not None:
+        await upstream.aclose()
     await send({"type": "lifespan.shutdown.complete"})
 
 
+@pytest.fixture(scope="session")
+def stage() -> Generator[Stage]:
+    """Both servers, running."""
+    stage = Stage()
+    with serving(stage.enter_platform) as stage.platform_url, serving(stage.enter_front) as stage.front_url:
+        stage.upstream.base_url = stage.platform_url
+        yield stage
+
+
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path, stage: Stage) -> Generator[Bench]:
+    """A gateway with its own database behind the front, and an empty recording platform behind it."""
     engine = open_engine(f"sqlite:///{tmp_path / 'control.db'}")
-    platform, told, clients = RecordingPlatform(), [], []
+    platform, told = RecordingPlatform(url=stage.platform_url), list[RpcRecord]()
     settings = Settings(home=tmp_path, account="acme", platform_key=SecretStr(KEY))
 
     async def listen(record: RpcRecord) -> None:
         told.append(record)
 
-    with serving(platform.app()) as platform.url:
-        upstream = httpx.AsyncClient(base_url=platform.url)
-        gateway = Gateway(engine, settings, upstream, listen)
-        fronts: dict[str, Principal] = {"0": ME}
+    gateway = Gateway(engine, settings, stage.upstream, listen)
+    fronts, clients = {"0": ME}, list[httpx.Client]()
 
-        async def enter(scope: Any, receive: Any, send: Any) -> None:
-            if scope["type"] == "lifespan":
-                return await _live(receive, send, upstream)
-            principal = fronts[dict(scope["headers"]).get(b"x-test-front", b"0").decode()]
-            response = await gateway.forward(principal, Request(scope, receive))
-            await response(scope, receive, send)
+    async def enter(scope: Any, receive: Any, send: Any) -> None:
+        principal = fronts[dict(scope["headers"]).get(b"x-test-front", b"0").decode()]
+        response = await gateway.forward(principal, Request(scope, receive))
+        await response(scope, receive, send)
 
-        with serving(enter) as url:
+    def serve(principal: Principal) -> httpx.Client:
+        number = str(len(fronts))
+        fronts[number] = principal
+        clients.append(httpx.Client(base_url=stage.front_url, headers={"x-test-front": number}, timeout=30))
+        return clients[-1]
 
-            def serve(principal: Principal) -> httpx.Client:
-                number = str(len(fronts))
-                fronts[number] = principal
-                clients.append(httpx.Client(base_url=url, headers={"x-test-front": number}, timeout=30))
-                return clients[-1]
-
-            me = httpx.Client(base_url=url, timeout=30)
-            clients.append(me)
-            yield Bench(engine, gateway, platform, told, settings, serve, me)
-            for client in clients:
-                client.close()
-        gateway.close()
+    stage.platform, stage.front = platform.app(), enter
+    clients.append(httpx.Client(base_url=stage.front_url, timeout=30))
+    yield Bench(engine, gateway, platform, told, settings, serve, clients[0])
+    for client in clients:
+        client.close()
+    gateway.close()
     engine.dispose()
 
 
@@ -314,3 +345,35 @@ def chat(bench: Bench) -> Callable[..., dict[str, Any]]:
         return {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8} | more
 
     return build
+
+
+@pytest.fixture
+def chat_body() -> dict[str, Any]:
+    """A chat body with nothing approved."""
+    messages = [{"role": "user", "content": "hi"}]
+    return {"model": "accounts/acme/deployments/d", "messages": messages, "max_tokens": 8}
+
+
+@pytest.fixture(name="job_grant")
+def _job_grant() -> Callable[..., GrantSpec]:
+    return job_grant
+
+
+@pytest.fixture(name="job_body")
+def _job_body() -> Callable[..., dict[str, Any]]:
+    return job_body
+
+
+@pytest.fixture(name="deployment_grant")
+def _deployment_grant() -> Callable[..., GrantSpec]:
+    return deployment_grant
+
+
+@pytest.fixture(name="plan_of")
+def _plan_of() -> Callable[..., Plan]:
+    return plan_of
+
+
+@pytest.fixture
+def session_principal() -> Callable[[str], Principal]:
+    return lambda session: Principal("session", "acme", session=session, user="ann")

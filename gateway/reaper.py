@@ -1,0 +1,200 @@
+"""Ends what reached its approved limit, and settles what has ended.
+
+The manifest has nothing that cancels or deletes, so a session cannot stop its own spend: the gateway does, with a
+principal of its own that no runner can be. It asks the platform only while something is reserved.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import ROUND_CEILING, Decimal
+from typing import Any
+from urllib.parse import urlencode
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway import audit, ledger
+from gateway.forwarding import Gateway
+from gateway.principal import reaper_of
+from gateway.record import RpcRecord
+from gateway.tables import ReservationRow
+from pilotlight.clock import now, parse_rfc3339, to_rfc3339
+from pilotlight.errors import PilotlightError
+from pilotlight.money import from_micros, show
+
+log = logging.getLogger(__name__)
+TERMINAL = ("COMPLETED", "FAILED", "CANCELLED", "EARLY_STOPPED", "EXPIRED", "DELETED", "DELETING")
+_ACTIVE = text("SELECT * FROM gateway_reservations WHERE state = 'active' ORDER BY id")
+_REASON = text("UPDATE gateway_reservations SET reason = :reason WHERE id = :id AND reason = ''")
+_FORGET = text("DELETE FROM gateway_effects WHERE reservation = :id AND state = 'pending'")
+_GRACE = 10.0
+"""Seconds before an unanswered create is looked for."""
+_LEAD = 0.5
+"""Seconds before the limit at which a running thing is ended: stopping takes a moment, and that moment costs too."""
+
+
+class Reaper:
+    """One per control process, beside its Gateway; `run` is a background task."""
+
+    def __init__(self, gateway: Gateway, interval: float = 2.0) -> None:
+        self.gateway, self.interval = gateway, interval
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            try:
+                pause = await self.step()
+            except (PilotlightError, SQLAlchemyError, ValueError, KeyError) as error:
+                log.warning("the reaper could not look: %s", error)
+                pause = self.interval
+            await asyncio.sleep(pause)
+
+    async def step(self) -> float:
+        """Look once at every active reservation; returns the seconds until the next look is due."""
+        rows = self.gateway.store.read(lambda db: [ReservationRow(**r) for r in db.execute(_ACTIVE).mappings()])
+        seconds = await self._replica_seconds([row for row in rows if row.billing == "deployment"])
+        pauses = [self.interval]
+        for row in rows:
+            try:
+                pauses.append(await self._look(row, seconds))
+            except (PilotlightError, ValueError, KeyError) as error:
+                log.warning("%s: %s", row.resource, error)
+        return max(0.05, min(pauses))
+
+    async def _look(self, row: ReservationRow, seconds: Mapping[str, float]) -> float:
+        if row.id in self.gateway.in_flight:
+            return self.interval
+        response = await self.gateway.platform.get(f"/v1/{row.resource}")
+        if response.status_code not in (200, 404):
+            log.warning("%s: HTTP %s", row.resource, response.status_code)
+            return self.interval
+        found: dict[str, Any] | None = response.json() if response.status_code == 200 else None
+        if not row.confirmed:
+            return await self._find(row, found)
+        state = str(found.get("state", "")).removeprefix("JOB_STATE_") if found is not None else "DELETED"
+        spent = _spent_by_deployment(row, seconds) if row.billing == "deployment" else _spent_by_job(row, found, state)
+        if state in TERMINAL:
+            await self.gateway.store.durable(lambda db: ledger.settle(db, _id(row), spent, row.reason or state.lower()))
+            return self.interval
+        if spent != row.accrued_micros:
+            await self.gateway.store.quick(lambda db: ledger.accrue(db, _id(row), spent))
+        left = _seconds_left(row, spent)
+        if left <= _LEAD:
+            await self._end(row, spent)
+        return left - _LEAD
+
+    async def _find(self, row: ReservationRow, found: dict[str, Any] | None) -> float:
+        """Its create was never answered: keep the reservation when it exists after all, else give it back."""
+        if (now() - parse_rfc3339(row.create_time)).total_seconds() < _GRACE:
+            return self.interval
+        if found is not None:
+            await self.gateway.store.durable(lambda db: ledger.confirm(db, _id(row), row.resource))
+            return 0.0
+
+        def give_back(db: Any) -> None:
+            held = ledger.held_by(db, _id(row))
+            if held is not None:
+                ledger.release(db, held)
+                db.execute(_FORGET, {"id": row.id})
+
+        await self.gateway.store.durable(give_back)
+        return self.interval
+
+    async def _end(self, row: ReservationRow, spent: int) -> None:
+        deployment = row.billing == "deployment"
+        collection = row.resource.split("/")[2]
+        method = "DeleteDeployment" if deployment else f"Cancel{collection[0].upper()}{collection[1:-1]}"
+        if row.until is not None and now() >= parse_rfc3339(row.until) - timedelta(seconds=_LEAD):
+            reason = f"ended at its approved time limit, {row.until}"
+        else:
+            reason = f"ended at its approved cost, {show(from_micros(row.amount_micros))}"
+        if not row.reason:
+            await self._write_down(row, method, reason, spent)
+        path = f"/v1/{row.resource}"
+        send = self.gateway.platform.delete(f"{path}?ignoreChecks=true") if deployment else None
+        response = await (send or self.gateway.platform.post(f"{path}:cancel"))
+        if response.status_code >= 400:
+            log.warning("%s %s: HTTP %s", method, row.resource, response.status_code)
+
+    async def _write_down(self, row: ReservationRow, method: str, reason: str, spent: int) -> None:
+        principal = reaper_of(row.account)
+
+        def write(db: Any) -> None:
+            db.execute(_REASON, {"id": row.id, "reason": reason})
+            audit.append(
+                db,
+                principal=principal.label,
+                method=method,
+                resource=row.resource,
+                verdict="allowed",
+                rule="approved-limit",
+                detail={"session": row.session, "reason": reason, "spent": str(spent)},
+            )
+
+        await self.gateway.store.durable(write)
+        if self.gateway.listener is not None:
+            cost = from_micros(spent)
+            await self.gateway.listener(
+                RpcRecord(
+                    row.session, principal.label, method, row.resource, "end", True, "approved-limit", reason, cost, 200
+                )
+            )
+
+    async def _replica_seconds(self, rows: list[ReservationRow]) -> dict[str, float]:
+        """Replica-seconds by deployment ID since the oldest of `rows`, as the platform bills them."""
+        sums: dict[str, float] = {}
+        for account in {row.account for row in rows}:
+            start = min(row.create_time for row in rows if row.account == account)
+            query = {
+                "startTime": to_rfc3339(_floor(parse_rfc3339(start))),
+                "endTime": to_rfc3339(now() + timedelta(minutes=1)),
+                "usageType": "DEDICATED_DEPLOYMENT",
+                "groupBy": "deployment_name",
+            }
+            response = await self.gateway.platform.get(f"/v1/accounts/{account}/billingUsage?{urlencode(query)}")
+            for usage in response.json().get("dedicatedCosts", []) if response.status_code == 200 else []:
+                name = str(usage["group"]["deployment_name"]).rpartition("/")[2]
+                sums[name] = sums.get(name, 0.0) + float(usage["acceleratorSeconds"])
+        return sums
+
+
+def _spent_by_deployment(row: ReservationRow, seconds: Mapping[str, float]) -> int:
+    used = Decimal(str(seconds.get(row.resource.rpartition("/")[2], 0.0)))
+    cost = used * (row.hour_micros or 0) / 3600
+    return max(row.accrued_micros, int(cost.to_integral_value(ROUND_CEILING)))
+
+
+def _spent_by_job(row: ReservationRow, found: Mapping[str, Any] | None, state: str) -> int:
+    """Its `estimatedCost`; without one an ended job costs what was reserved: an unknown cost is never guessed low."""
+    if found is None:
+        return row.accrued_micros
+    money = found.get("estimatedCost")
+    if not isinstance(money, dict):
+        return row.amount_micros if state in TERMINAL else row.accrued_micros
+    exact = Decimal(str(money.get("units") or 0)) * 1_000_000 + Decimal(str(money.get("nanos") or 0)) / 1000
+    return int(exact.to_integral_value(ROUND_CEILING))
+
+
+def _seconds_left(row: ReservationRow, spent: int) -> float:
+    """Until its time limit or, at its full rate, its cost limit, whichever comes first."""
+    left = [3600.0]
+    if row.until is not None:
+        left.append((parse_rfc3339(row.until) - now()).total_seconds())
+    if row.hour_micros:
+        left.append((row.amount_micros - spent) * 3600 / (row.hour_micros * row.replicas))
+    elif spent >= row.amount_micros:
+        left.append(0.0)
+    return min(left)
+
+
+def _floor(moment: datetime) -> datetime:
+    """At most 30 days back: the platform answers for 31 [P108]."""
+    return max(moment.replace(microsecond=0), now() - timedelta(days=30))
+
+
+def _id(row: ReservationRow) -> int:
+    if row.id is None:
+        raise ValueError("a stored reservation has an ID")
+    return row.id

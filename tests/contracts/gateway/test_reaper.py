@@ -1,0 +1,133 @@
+"""The reaper settles what ended and ends what reached its limit."""
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import text
+
+from gateway import Gateway, audit
+from gateway.reaper import Reaper
+
+JOB = "accounts/acme/supervisedFineTuningJobs/ft-1"
+DEPLOYMENT = "accounts/acme/deployments/dep-1"
+
+
+def look(bench: Any, times: int = 1) -> None:
+    async def use(gateway: Gateway) -> None:
+        for _ in range(times):
+            await Reaper(gateway).step()
+
+    bench.in_process(use)
+
+
+def money(dollars: str) -> dict[str, Any]:
+    whole, _, part = dollars.partition(".")
+    return {"currencyCode": "USD", "units": whole, "nanos": int(part.ljust(9, "0"))}
+
+
+def test_a_finished_job_settles_to_its_actual_cost(bench: Any, job_grant: Any) -> None:
+    bench.approve(job_grant())
+    bench.create_job()
+    job = bench.platform.resources[JOB]
+    job["estimatedCost"] = money("0.012")
+    look(bench)
+    assert (bench.cost().so_far, bench.cost().reserved) == (Decimal("0.012"), Decimal("0.088"))
+    job |= {"state": "JOB_STATE_COMPLETED", "estimatedCost": money("0.034")}
+    look(bench, 2)
+    cost = bench.cost()
+    assert (cost.so_far, cost.reserved, cost.running) == (Decimal("0.034"), Decimal(0), [])
+    assert cost.lines[0].actual == Decimal("0.034")
+
+
+def test_a_job_at_its_limit_is_cancelled_and_the_reason_kept(bench: Any, job_grant: Any) -> None:
+    bench.approve(job_grant())
+    bench.create_job()
+    bench.platform.resources[JOB]["estimatedCost"] = money("0.1")
+    look(bench, 2)
+    assert f"POST /v1/{JOB}:cancel" in bench.platform.targets()
+    assert bench.told[-1].rule == "approved-limit"
+    assert bench.told[-1].method == "CancelSupervisedFineTuningJob"
+    with bench.engine.connect() as db:
+        assert db.execute(text("SELECT state FROM gateway_reservations")).scalar_one() == "settled"
+        assert "approved cost" in db.execute(text("SELECT reason FROM gateway_reservations")).scalar_one()
+        assert db.execute(text("SELECT COUNT(*) FROM gateway_audit WHERE rule = 'approved-limit'")).scalar_one() == 1
+    assert audit.verify(bench.engine).intact
+
+
+def test_a_job_without_a_reported_cost_is_settled_at_the_worst(bench: Any, job_grant: Any) -> None:
+    bench.approve(job_grant())
+    bench.create_job()
+    bench.platform.resources[JOB]["state"] = "JOB_STATE_FAILED"
+    look(bench)
+    assert bench.cost().so_far == Decimal("0.10")
+
+
+def create_deployment(bench: Any, grant: Any) -> None:
+    bench.approve(grant)
+    body = {
+        "baseModel": "accounts/acme/models/out-1",
+        "minReplicaCount": 0,
+        "maxReplicaCount": 1,
+        "autoscalingPolicy": {"scaleToZeroWindow": "300s"},
+    }
+    response = bench.me.post(
+        "/v1/accounts/acme/deployments", params={"deploymentId": "dep-1"}, json=body, headers={"idempotency-key": "d"}
+    )
+    assert response.status_code == 200
+
+
+def test_a_deployment_costs_its_replica_seconds(bench: Any, deployment_grant: Any) -> None:
+    create_deployment(bench, deployment_grant())
+    bench.platform.replica_seconds["dep-1"] = 900.0
+    look(bench)
+    assert bench.cost().so_far == Decimal("0.05")
+    del bench.platform.resources[DEPLOYMENT]
+    look(bench)
+    assert (bench.cost().so_far, bench.cost().reserved) == (Decimal("0.05"), Decimal(0))
+
+
+def test_a_deployment_is_deleted_at_its_time_limit(bench: Any, deployment_grant: Any) -> None:
+    create_deployment(bench, deployment_grant(hours=0.0001, max_cost="0.00002"))
+    look(bench, 2)
+    assert f"DELETE /v1/{DEPLOYMENT}?ignoreChecks=true" in bench.platform.targets()
+    assert bench.cost().running == []
+    assert [r.method for r in bench.told if r.rule == "approved-limit"] == ["DeleteDeployment"]
+
+
+def test_an_unanswered_create_is_looked_for(bench: Any, job_grant: Any) -> None:
+    bench.approve(job_grant(max_calls=2))
+    bench.platform.fail_next = 500
+    bench.create_job(1)
+    bench.platform.fail_next, bench.platform.fail_after = 500, True
+    bench.create_job(2)
+    look(bench)
+    assert bench.cost().reserved == Decimal("0.10")  # too early to say
+    with bench.engine.begin() as db:
+        db.execute(text("UPDATE gateway_reservations SET create_time = '2026-01-01T00:00:00.000000Z'"))
+    look(bench, 2)
+    assert (bench.cost().reserved, bench.cost().lines[0].calls) == (Decimal("0.05"), 1)
+    assert bench.create_job(1).status_code == 200
+    assert bench.create_job(2).status_code == 200
+    assert [t.split("=")[-1] for t in bench.platform.targets() if "POST" in t] == ["ft-1", "ft-2", "ft-1", "ft-2"]
+
+
+def test_with_nothing_reserved_the_platform_is_left_alone(bench: Any) -> None:
+    look(bench, 3)
+    assert bench.platform.seen == []
+
+
+def test_it_runs_until_cancelled_and_wakes_in_time(bench: Any, deployment_grant: Any) -> None:
+    create_deployment(bench, deployment_grant(hours=0.0004, max_cost="0.00008"))  # 1.44 s
+
+    async def use(gateway: Gateway) -> None:
+        task = asyncio.create_task(Reaper(gateway, interval=60).run())
+        for _ in range(60):
+            await asyncio.sleep(0.1)
+            if DEPLOYMENT not in bench.platform.resources:
+                break
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    bench.in_process(use)
+    assert DEPLOYMENT not in bench.platform.resources

@@ -13,13 +13,13 @@ from sqlmodel import Session
 
 from local_platform.context import Platform
 from local_platform.deployment_state import (
-    ACCELERATOR,
     ALIVE,
     DeployedState,
     DeploymentState,
     engine_key,
     load_of,
 )
+from local_platform.machine import accelerator
 from local_platform.replica_policy import end_of_life, wanted_replicas
 from local_platform.replicas import HEARTBEAT, Replica, ReplicaBoard, ReplicaWish, note_service, note_wish
 from local_platform.resources import delete, find, get, select_rows, update_body
@@ -229,7 +229,7 @@ class Autoscaler:
         replica.noted = time.time()
         note_wish(db, deployment.name, replica)
         if replica.ready:
-            note_service(db, deployment.account, deployment.name, ACCELERATOR, replica)
+            note_service(db, deployment.account, deployment.name, accelerator(), replica)
 
 
 def _deployed_on(db: Session, deployment: DeploymentRow) -> list[DeployedModelRow]:

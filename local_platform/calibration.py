@@ -14,10 +14,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import psutil
 
 from local_platform.context import Platform
 from local_platform.launcher import Launcher, ProcessRef, child_environment
+from local_platform.machine import accelerator
 from local_platform.progress import Progress, read_progress
 from local_platform.resources import select_rows
 from local_platform.tables import ModelRow
@@ -26,8 +29,11 @@ from local_platform.training.spec import JobSpec
 
 ROWS, EPOCHS = 64, 40
 """Enough to measure; few enough that a trial nobody watches any more ends soon."""
-TRAIN_SECONDS = 3.0
+TRAIN_SECONDS = 1.5
+"""Of processor time in training steps."""
 LIMIT_SECONDS = 180.0
+SCHEDULING_SECONDS = 0.5
+"""Noticing that a trainer ended, and publishing its adapter."""
 _WORDS = (
     "the",
     "quick",
@@ -47,6 +53,14 @@ _WORDS = (
 _log = logging.getLogger(__name__)
 
 
+class _Training(NamedTuple):
+    """What a trial of the trainer tells; see Throughput."""
+
+    train_tokens_per_second: float
+    eval_tokens_per_second: float
+    startup_seconds: float
+
+
 class Calibrator:
     """Measures base models that the book does not know. Safe from any thread."""
 
@@ -62,13 +76,13 @@ class Calibrator:
             models = select_rows(db, ModelRow, None, "READY")
         for model in models:
             if model.body.get("kind") == "HF_BASE_MODEL" and model.body.get("tunable"):
-                self._request(model)
+                self.request(model)
 
     def wait(self, model: ModelRow, seconds: float) -> Throughput | None:
         """What is known of a base model, after up to `seconds` of measuring; None if it is not known by then."""
         if known := self._book.get(model.name):
             return known
-        self._request(model).wait(seconds)
+        self.request(model).wait(seconds)
         return self._book.get(model.name)
 
     def stop(self) -> None:
@@ -76,7 +90,8 @@ class Calibrator:
         self._stopping.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _request(self, model: ModelRow) -> threading.Event:
+    def request(self, model: ModelRow) -> threading.Event:
+        """Measure a base model unless it is known; the event is set when there is nothing left to wait for."""
         with self._lock:
             done = self._asked.get(model.name)
             if done is None:
@@ -92,37 +107,34 @@ class Calibrator:
         try:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            if measured := self._measure_training(model, folder):
-                speed = self._measure_generation(model)
-                self._book.put(model.name, measured.model_copy(update={"generate_tokens_per_second": speed}))
+            training = self._measure_training(model, folder)
+            generation = self._measure_generation(model) if training else None
+            if training and generation:
+                self._book.put(model.name, Throughput(**training._asdict(), generate_tokens_per_second=generation))
         except (OSError, ValueError, KeyError, subprocess.SubprocessError):
             _log.exception("%s could not be measured.", model.name)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             done.set()
 
-    def _measure_training(self, model: ModelRow, folder: Path) -> Throughput | None:
+    def _measure_training(self, model: ModelRow, folder: Path) -> _Training | None:
         process = self._launcher.start(write_trial(model, folder, self._threads), self._threads)
         started = time.monotonic()
         progress = self._watch(process, folder, started)
-        # The rest of the clock up to here is what a job spends besides its steps.
-        elapsed = time.monotonic() - started
+        elapsed, busy = time.monotonic() - started, processor_seconds(process)
         self._launcher.kill(process)
         if progress is None:
             _log.warning("%s: no speed after %.0f seconds; it stays unknown.", model.name, elapsed)
             return None
-        speed = progress.speed
-        return Throughput(
-            train_tokens_per_second=speed["trainTokens"] / speed["trainSeconds"],
-            eval_tokens_per_second=speed["evalTokens"] / speed["evalSeconds"],
-            startup_seconds=round(elapsed - speed["trainSeconds"] - speed["evalSeconds"], 3),
-        )
+        # One thread on a processor: its own time is the wall time it would have had alone on the machine.
+        alone = self._threads == 1 and accelerator() == "CPU" and busy is not None
+        return _read_speed(progress.speed, "CpuSeconds" if alone else "Seconds", busy if alone and busy else elapsed)
 
     def _watch(self, process: ProcessRef, folder: Path, started: float) -> Progress | None:
         """The trainer's report once it has trained long enough, or at its end if that comes first."""
         while time.monotonic() - started < LIMIT_SECONDS and not self._stopping.is_set():
             alive, progress = self._launcher.alive(process), read_progress(folder)
-            trained = progress.speed.get("trainSeconds", 0.0) if progress else 0.0
+            trained = progress.speed.get("trainCpuSeconds", 0.0) if progress else 0.0
             if progress and progress.speed.get("evalSeconds") and trained >= (TRAIN_SECONDS if alive else 0.001):
                 return progress
             if not alive:
@@ -132,14 +144,35 @@ class Calibrator:
 
     def _measure_generation(self, model: ModelRow) -> float | None:
         command = [sys.executable, "-P", "-m", "local_platform.generation_speed", model.body["_directory"]]
-        environment = child_environment(self._threads)
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=LIMIT_SECONDS, check=False)
-        if done.returncode:
-            _log.warning(
-                "%s: generation was not measured: %s", model.name, done.stderr.decode(errors="replace")[-1000:]
-            )
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, env=child_environment(self._threads), stdout=pipe, stderr=pipe) as child:
+            deadline = time.monotonic() + LIMIT_SECONDS
+            while child.poll() is None:
+                if self._stopping.wait(0.05) or time.monotonic() > deadline:
+                    child.kill()
+            output, errors = child.communicate()
+        if child.returncode:
+            _log.warning("%s: generation was not measured: %s", model.name, errors.decode(errors="replace")[-1000:])
             return None
-        return json.loads(done.stdout.splitlines()[-1])["generateTokensPerSecond"]
+        return json.loads(output.splitlines()[-1])["generateTokensPerSecond"]
+
+
+def processor_seconds(process: ProcessRef) -> float | None:
+    """User and system time of a running process; None when it has ended."""
+    try:
+        times = psutil.Process(process.pid).cpu_times()
+    except psutil.NoSuchProcess:
+        return None
+    return times.user + times.system
+
+
+def _read_speed(speed: dict[str, float], clock: str, total: float) -> _Training:
+    train, evaluation = speed[f"train{clock}"], speed[f"eval{clock}"]
+    return _Training(
+        round(speed["trainTokens"] / train, 2),
+        round(speed["evalTokens"] / evaluation, 2),
+        round(total - train - evaluation + SCHEDULING_SECONDS, 3),
+    )
 
 
 def write_trial(model: ModelRow, folder: Path, threads: int) -> Path:

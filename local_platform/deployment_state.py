@@ -30,7 +30,6 @@ class DeployedState(StrEnum):
 
 
 ALIVE = (DeploymentState.CREATING, DeploymentState.READY, DeploymentState.FAILED)
-ACCELERATOR = "CPU"
 
 
 def engine_key(platform: Platform, deployment: DeploymentRow) -> EngineKey:

@@ -26,7 +26,7 @@ class Progress(BaseModel):
     tokens: int = 0
     eta_seconds: float | None = None
     speed: dict[str, float] = Field(default_factory=dict[str, float])
-    """trainTokens, trainSeconds, evalTokens, evalSeconds of the process."""
+    """trainTokens, trainSeconds, trainCpuSeconds of the process, and the same of eval."""
 
     def to_wire(self) -> dict[str, Any]:
         """The whole report as it was written, for `localProgress`."""

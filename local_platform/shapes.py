@@ -5,6 +5,7 @@ model, and the words `default`, `fast`, `throughput`, `cost` and `minimal` all m
 models; nobody creates them. `localThroughput` of a training shape is a local extension that plans are made from.
 """
 
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
@@ -12,6 +13,7 @@ from fastapi import APIRouter, Body, Request
 from local_platform.auth import CallerDep
 from local_platform.bodies import parse_body
 from local_platform.context import Platform, PlatformDep
+from local_platform.machine import accelerator
 from local_platform.resources import Json, mask, select_rows
 from local_platform.tables import ModelRow
 from local_platform.workers import Workers, WorkersDep
@@ -25,8 +27,8 @@ router = APIRouter(tags=["shapes"])
 SHORTHANDS = ("default", "fast", "throughput", "cost", "minimal")
 NO_SHAPE = "the deployment shape version does not exist or you do not have access to it"
 VERSION = "v1"
-WAIT_SECONDS = 60.0
-"""How long a training shape is kept back while the first measurement of its model runs."""
+WAIT_SECONDS = 90.0
+"""How long training shapes are kept back while a first measurement runs."""
 _SUFFIX = "-minimal"
 
 
@@ -104,7 +106,11 @@ def list_training_shapes(
     account: str, request: Request, platform: PlatformDep, workers: WorkersDep, caller: CallerDep
 ) -> Json:
     """One page of training shapes; waits for a first measurement that is under way."""
-    shapes = [_training_shape(platform, workers, model) for model in _bases(platform, account) if _tunable(model)]
+    deadline = time.monotonic() + WAIT_SECONDS
+    models = [model for model in _bases(platform, account) if _tunable(model)]
+    for model in models:
+        workers.calibrator.request(model)
+    shapes = [_training_shape(platform, workers, model, deadline) for model in models]
     return list_page(shapes, parse_list_params(request.query_params), "trainingShapes")
 
 
@@ -115,14 +121,14 @@ def get_training_shape(
     """One training shape; its ID is the base model's."""
     for model in _bases(platform, account):
         if model.id == shape and _tunable(model):
-            return mask(request, _training_shape(platform, workers, model))
+            return mask(request, _training_shape(platform, workers, model, time.monotonic() + WAIT_SECONDS))
     raise NotFound(
         f"Training shape '{shape[:80]}' not found in account {account}.", hint="List them to see what exists."
     )
 
 
-def _training_shape(platform: Platform, workers: Workers, model: ModelRow) -> Json:
-    measured = workers.calibrator.wait(model, WAIT_SECONDS)
+def _training_shape(platform: Platform, workers: Workers, model: ModelRow, deadline: float) -> Json:
+    measured = workers.calibrator.wait(model, max(0.0, deadline - time.monotonic()))
     details = model.body["localDetails"]
     capacity = {
         "concurrentJobs": platform.settings.platform_jobs,
@@ -133,7 +139,7 @@ def _training_shape(platform: Platform, workers: Workers, model: ModelRow) -> Js
         "createTime": to_rfc3339(model.create_time),
         "updateTime": to_rfc3339(model.update_time),
         "baseModel": model.name,
-        "acceleratorType": workers.accelerator,
+        "acceleratorType": accelerator(),
         "acceleratorCount": 1,
         "nodeCount": 1,
         "maxSupportedContextLength": model.body["contextLength"],

@@ -3,15 +3,13 @@
 A file of the platform's home, bound to a fingerprint of the machine: a home that is copied to another one starts anew.
 """
 
-import os
-import platform as machine
 import threading
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from local_platform.machine import describe_machine
 from local_platform.progress import Progress
 from local_platform.training.files import write_json
 from pilotlight.clock import now, to_rfc3339
@@ -28,8 +26,8 @@ class Throughput(Wire):
 
     train_tokens_per_second: float
     eval_tokens_per_second: float
-    generate_tokens_per_second: float | None = None
-    """New tokens over all rows of a full batch; None where generation was not measured."""
+    generate_tokens_per_second: float
+    """New tokens over all rows of a full batch."""
     startup_seconds: float
     """Everything of a job that is neither training nor evaluation steps: process, imports, data, publication."""
     measured_at: str = Field(default_factory=lambda: to_rfc3339(now()))
@@ -47,7 +45,7 @@ class ThroughputBook:
 
     def __init__(self, path: Path, slots: int, threads: int) -> None:
         self._path, self._lock = path, threading.Lock()
-        self._fingerprint = f"{machine_fingerprint()}; {slots} jobs of {threads} threads"
+        self._fingerprint = f"{describe_machine()}; {slots} jobs of {threads} threads"
         self._models = self._read()
 
     def get(self, model: str) -> Throughput | None:
@@ -68,8 +66,7 @@ class ThroughputBook:
             known = self._models.get(model)
             if known is None or observed is None:
                 return
-            fields = ("train_tokens_per_second", "eval_tokens_per_second", "startup_seconds")
-            mixed = {name: _mix(getattr(known, name), getattr(observed, name)) for name in fields}
+            mixed = {name: _mix(getattr(known, name), value) for name, value in observed.items()}
             stamp: dict[str, Any] = {"jobs": known.jobs + 1, "measured_at": to_rfc3339(now())}
             self._models[model] = known.model_copy(update=mixed | stamp)
             self._write()
@@ -86,39 +83,17 @@ class ThroughputBook:
         write_json(self._path, stored.model_dump(by_alias=True))
 
 
-def observe(progress: Progress, running_seconds: float) -> Throughput | None:
-    """The speeds a trainer reports; None when it trained too little. An unknown evaluation speed is the training's."""
+def observe(progress: Progress, running_seconds: float) -> dict[str, float] | None:
+    """The speeds a trainer reports, by field; None when it trained too little. Without evaluations, none of those."""
     speed = progress.speed
     train_seconds, eval_seconds = speed.get("trainSeconds", 0.0), speed.get("evalSeconds", 0.0)
     if train_seconds < ENOUGH_SECONDS:
         return None
-    train = speed["trainTokens"] / train_seconds
-    return Throughput(
-        train_tokens_per_second=train,
-        eval_tokens_per_second=speed["evalTokens"] / eval_seconds if eval_seconds else train,
-        startup_seconds=max(0.0, running_seconds - train_seconds - eval_seconds),
-    )
-
-
-def machine_fingerprint() -> str:
-    """What the speed depends on, in words: processor, cores, accelerator, torch."""
-    gpus = sorted(path.name for path in Path("/proc/driver/nvidia/gpus").glob("*"))
-    parts = (
-        machine.machine(),
-        _processor(),
-        f"{os.cpu_count()} cores",
-        f"{len(gpus)} GPUs",
-        f"torch {version('torch')}",
-    )
-    return "; ".join(parts)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return machine.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    evaluation = {"eval_tokens_per_second": speed["evalTokens"] / eval_seconds} if eval_seconds else {}
+    return evaluation | {
+        "train_tokens_per_second": speed["trainTokens"] / train_seconds,
+        "startup_seconds": max(0.0, running_seconds - train_seconds - eval_seconds),
+    }
 
 
 def _mix(known: float, observed: float) -> float:

@@ -10,7 +10,6 @@ from local_platform.addressing import Resolver
 from local_platform.autoscaler import Autoscaler
 from local_platform.calibration import Calibrator
 from local_platform.context import Platform
-from local_platform.deployment_state import ACCELERATOR
 from local_platform.launcher import Launcher, LocalLauncher
 from local_platform.replicas import ReplicaBoard
 from local_platform.scheduler import Scheduler
@@ -33,7 +32,6 @@ class Workers:
     scheduler: Scheduler
     calibrator: Calibrator
     resolver: Resolver
-    accelerator: str = ACCELERATOR
 
     def start(self) -> None:
         """Take up what an earlier process left, and begin."""

@@ -106,7 +106,7 @@ class Loop:
         return self.best if self.best is not None else adapter_state(self._model)
 
     def _step(self, outputs: Outputs) -> None:
-        position, started = self.position, time.monotonic()
+        position, started = self.position, Stopwatch()
         passes = self._passes(position.step)
         rate = learning_rate(position.step, self.total, self._spec.learning_rate_warmup_steps, self._spec.learning_rate)
         for group in self._optimizer.param_groups:
@@ -124,7 +124,7 @@ class Loop:
         tokens = sum(int(self._rows.lengths[chosen].sum()) for chosen in passes)
         position.step, position.loss = position.step + 1, loss
         position.tokens, position.trained_tokens = position.tokens + tokens, position.trained_tokens + trained
-        self._clock.trained(tokens, time.monotonic() - started)
+        self._clock.trained(tokens, started)
         outputs.metrics.add(
             {
                 "step": position.step,
@@ -169,7 +169,7 @@ class Loop:
     def _evaluate(self, outputs: Outputs, stop: StopSignal) -> None:
         """Measure, note, and keep the adapter if it is the best so far. Step 0 is the base model itself."""
         assert self._evaluator is not None
-        position, started = self.position, time.monotonic()
+        position, started = self.position, Stopwatch()
         row: dict[str, float] = {"step": position.step, "epoch": round(self._epoch(), 6)}
         loss = self._evaluator.loss(self._network, stop.check)
         if position.step == 0 and self._spec.warm_start_directory is not None:
@@ -183,7 +183,7 @@ class Loop:
         position.eval_loss, position.evaluated_step = row["evalLoss"], position.step
         outputs.metrics.add(row)
         log.info("step %d: evaluation loss %.6f", position.step, loss)
-        self._clock.evaluated(time.monotonic() - started)
+        self._clock.evaluated(started)
         self._report(outputs.progress)
 
     def _epoch_was_in_vain(self) -> bool:
@@ -215,28 +215,44 @@ class Loop:
         return sum(end > step for end in periodic | set(self._ends))
 
 
+class Stopwatch:
+    """Wall and processor seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.monotonic(), time.process_time()
+
+    def read(self) -> tuple[float, float]:
+        """(wall, processor): they differ where others use the machine too."""
+        return time.monotonic() - self._wall, time.process_time() - self._cpu
+
+
 class Clock:
     """Time to the end, from the speed so far in this process."""
 
     def __init__(self) -> None:
-        self._seconds, self._tokens = 0.0, 0
-        self._evaluation_seconds, self._evaluations = 0.0, 0
+        self._seconds, self._cpu, self._tokens = 0.0, 0.0, 0
+        self._evaluation_seconds, self._evaluation_cpu, self._evaluations = 0.0, 0.0, 0
 
-    def trained(self, tokens: int, seconds: float) -> None:
+    def trained(self, tokens: int, watch: Stopwatch) -> None:
         """Note a step."""
-        self._tokens, self._seconds = self._tokens + tokens, self._seconds + seconds
+        seconds, cpu = watch.read()
+        self._tokens, self._seconds, self._cpu = self._tokens + tokens, self._seconds + seconds, self._cpu + cpu
 
-    def evaluated(self, seconds: float) -> None:
+    def evaluated(self, watch: Stopwatch) -> None:
         """Note an evaluation."""
-        self._evaluations, self._evaluation_seconds = self._evaluations + 1, self._evaluation_seconds + seconds
+        seconds, cpu = watch.read()
+        self._evaluations += 1
+        self._evaluation_seconds, self._evaluation_cpu = self._evaluation_seconds + seconds, self._evaluation_cpu + cpu
 
     def speed(self, evaluation_tokens: int) -> dict[str, float]:
         """Tokens and seconds of training and of evaluation; one evaluation reads `evaluation_tokens`."""
         return {
             "trainTokens": self._tokens,
             "trainSeconds": round(self._seconds, 3),
+            "trainCpuSeconds": round(self._cpu, 3),
             "evalTokens": self._evaluations * evaluation_tokens,
             "evalSeconds": round(self._evaluation_seconds, 3),
+            "evalCpuSeconds": round(self._evaluation_cpu, 3),
         }
 
     def remaining(self, tokens: int, evaluations: int) -> float | None:

@@ -29,7 +29,7 @@ class Numbers:
     trained_tokens: int = 0
     eta_seconds: float | None = None
     speed: dict[str, float] = field(default_factory=dict[str, float])
-    """What this process did in how long: trainTokens, trainSeconds, evalTokens, evalSeconds."""
+    """What this process did in how long: trainTokens, trainSeconds, trainCpuSeconds and the same of eval."""
 
 
 class Progress:

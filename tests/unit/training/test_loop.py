@@ -289,8 +289,16 @@ def test_a_context_beyond_the_models(make_spec: SpecMaker, run: Run) -> None:
 
 
 def test_a_tokenizer_of_another_model(make_spec: SpecMaker, run: Run, tmp_path: Path) -> None:
-    size = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    small = Qwen3Config(vocab_size=200, num_key_value_heads=2, head_dim=16, max_position_embeddings=512, **size)
+    small = Qwen3Config(
+        vocab_size=200,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=512,
+    )
     Qwen3ForCausalLM(small).save_pretrained(tmp_path / "small")
     byte_tokenizer().save_pretrained(tmp_path / "small")
     error = fail(run, make_spec(base_model_directory=tmp_path / "small"))

@@ -77,7 +77,9 @@ def truncate(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor:
     keep_count = column([float(s.top_k or size) for s in samplings])
     drop = torch.arange(size, device=logits.device)[None, :] >= keep_count
     weights = ranked.masked_fill(drop, -torch.inf).softmax(dim=-1)
-    drop |= weights.cumsum(dim=-1) - weights >= column([s.top_p for s in samplings])
+    # A sum may round to 1 before the tail: "all" must not lose it.
+    top_p = column([s.top_p if s.top_p < 1 else torch.inf for s in samplings])
+    drop |= weights.cumsum(dim=-1) - weights >= top_p
     drop |= weights < column([s.min_p for s in samplings]) * weights[:, :1]
     drop[:, 0] = False
     return logits.masked_fill(torch.zeros_like(drop).scatter(1, order, drop), -torch.inf)

@@ -15,7 +15,9 @@ class Vocabulary:
 
     def __init__(self, directory: Path) -> None:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-        self.special_ids = frozenset(self.tokenizer.all_special_ids)
+        added = self.tokenizer.added_tokens_decoder.items()
+        named: list[int] = self.tokenizer.all_special_ids
+        self.special_ids = frozenset([*named, *(token for token, form in added if form.special)])
         self._bytes: dict[int, bytes] = {}
 
     def __len__(self) -> int:

@@ -1,0 +1,1 @@
+"""firectl's commands, one module per noun."""

@@ -1,5 +1,6 @@
 """Assembles the control process: Agent API, identity, and the front door to the platform, on one port."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,6 +19,7 @@ from agent.launchers import Launcher, choose_launcher
 from agent.routes import artifacts, estimates, events, sessions
 from agent.store import create_tables
 from gateway import Gateway
+from gateway.reaper import Reaper
 from pilotlight import __version__
 from pilotlight.database import open_engine
 from pilotlight.identity import bootstrap, identity_router
@@ -65,11 +67,14 @@ def _new_app(control: Control, **options: Any) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(platform: httpx.AsyncClient, app: FastAPI) -> AsyncGenerator[None]:
     control: Control = app.state.control
+    reaper = asyncio.create_task(Reaper(control.gateway).run(), name="reaper")
     await control.dispatcher.start(build_turn_app(control))
     try:
         yield
     finally:
         await control.dispatcher.close()
+        reaper.cancel()
+        await asyncio.wait([reaper])
         control.gateway.close()
         await platform.aclose()
         control.engine.dispose()

@@ -1,6 +1,7 @@
 """Calls of a session's runner in the session's event log."""
 
 import hashlib
+from contextlib import suppress
 
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
@@ -8,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from agent import journal
 from agent.store import writing
 from gateway import RpcRecord
+from pilotlight.errors import NotFound
 from pilotlight.plan import canonical_json
 
 
@@ -39,7 +41,8 @@ class CallLog:
             "cost": str(record.cost),
             "code": record.code,
         }
-        with writing(self._engine) as db:
+        # A deleted session has no log; what it deployed is still ended at its limit, and audited.
+        with suppress(NotFound), writing(self._engine) as db:
             journal.append(db, record.session, "rpc", payload, key=key)
         if key is not None:
             self._told.add((record.session, key))

@@ -1,0 +1,164 @@
+"""Turns and their recovery, on a real database."""
+
+import pytest
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from agent.estimates import ratio_of
+from agent.questions import ask_question
+from agent.states import Status
+from agent.store import load_session, reading, writing
+from agent.tables import EstimateRow, SessionRow, TurnRow
+from agent.turns import Ending, Turn, begin_turn, end_turn, recover
+from pilotlight.errors import Aborted
+from pilotlight.identity import bootstrap
+from pilotlight.question import Question, QuestionKind
+
+TIME = "2026-01-01T00:00:00.000000Z"
+QUESTION = Question(question_id="q", kind=QuestionKind.MISSING_INPUT, text="Which?")
+FINE = Ending(0, "")
+
+
+@pytest.fixture
+def pending(engine: Engine) -> str:
+    bootstrap(engine, "acct")
+    with writing(engine) as db:
+        db.add(
+            SessionRow(
+                id="s",
+                slot=1,
+                account="acct",
+                created_by="admin@acct",
+                created_user="admin",
+                instruction="x",
+                scope="optimize",
+                status=Status.PENDING.value,
+                create_time=TIME,
+                update_time=TIME,
+                turn=1,
+            )
+        )
+    return "s"
+
+
+def begin(engine: Engine) -> Turn:
+    turn = begin_turn(engine, "s")
+    assert turn is not None
+    return turn
+
+
+def status(engine: Engine) -> str:
+    with reading(engine) as db:
+        return load_session(db, "s").status
+
+
+def say(engine: Engine, turn: Turn, outcome: str) -> None:
+    with writing(engine) as db:
+        record = db.get_one(TurnRow, ("s", turn.epoch))
+        record.outcome, record.message = outcome, "done"
+        db.add(record)
+
+
+def test_a_turn_begins_once_and_raises_the_epoch(engine: Engine, pending: str) -> None:
+    turn = begin(engine)
+    assert (turn.turn, turn.epoch, turn.role) == (1, 1, "admin")
+    assert begin_turn(engine, pending) is None
+    assert begin_turn(engine, "nobody") is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"), [("succeeded", "succeeded"), ("failed", "failed"), ("cancelled", "cancelled")]
+)
+def test_the_outcome_becomes_the_status_when_the_process_has_ended(
+    engine: Engine, pending: str, outcome: str, expected: str
+) -> None:
+    turn = begin(engine)
+    say(engine, turn, outcome)
+    assert status(engine) == "running"
+    assert end_turn(engine, turn, FINE) is False
+    assert status(engine) == expected
+    assert end_turn(engine, turn, FINE) is False
+
+
+def test_after_a_restart_an_unfinished_turn_runs_again_under_a_new_epoch(engine: Engine, pending: str) -> None:
+    zombie = begin(engine)
+    assert recover(engine) == ["s"]
+    assert status(engine) == "pending"
+    successor = begin(engine)
+    assert (successor.turn, successor.epoch) == (1, 2)
+    with pytest.raises(Aborted, match="lease"), writing(engine) as db:
+        ask_question(db, load_session(db, "s"), QUESTION, zombie.epoch)
+    say(engine, zombie, "failed")
+    assert end_turn(engine, zombie, Ending(1, "late")) is False
+    assert status(engine) == "running"
+
+
+def test_after_a_restart_a_turn_that_had_asked_waits_and_one_that_had_finished_ends(
+    engine: Engine, pending: str
+) -> None:
+    turn = begin(engine)
+    with writing(engine) as db:
+        ask_question(db, load_session(db, "s"), QUESTION, turn.epoch)
+    assert status(engine) == "running"
+    assert recover(engine) == []
+    assert status(engine) == "waiting"
+    with writing(engine) as db:
+        row = load_session(db, "s")
+        row.status, row.question_id = Status.PENDING.value, None
+        db.add(row)
+    say(engine, begin(engine), "succeeded")
+    assert recover(engine) == []
+    assert status(engine) == "succeeded"
+
+
+def test_a_question_id_stands_for_one_content(engine: Engine, pending: str) -> None:
+    turn = begin(engine)
+    for _ in range(2):
+        with writing(engine) as db:
+            ask_question(db, load_session(db, "s"), QUESTION.model_copy(), turn.epoch)
+    other = QUESTION.model_copy(update={"text": "Something else?"})
+    with pytest.raises(Aborted, match="another content"), writing(engine) as db:
+        ask_question(db, load_session(db, "s"), other, turn.epoch)
+
+
+def test_a_session_whose_creator_is_gone_fails(engine: Engine, pending: str) -> None:
+    with writing(engine) as db:
+        _rename_creator(db)
+    assert begin_turn(engine, pending) is None
+    assert status(engine) == "failed"
+
+
+def _rename_creator(db: Session) -> None:
+    row = load_session(db, "s")
+    row.created_user = "nobody"
+    db.add(row)
+
+
+def estimate(run: str, phase: str, expected: int, actual: int, outcome: str = "succeeded") -> EstimateRow:
+    return EstimateRow(
+        session_id=run,
+        plan_hash="h",
+        phase=phase,
+        account="acct",
+        workflow="sft",
+        base_model="m",
+        outcome=outcome,
+        low_micros=0,
+        expected_micros=expected,
+        high_micros=0,
+        actual_micros=actual,
+        time=TIME,
+    )
+
+
+def test_the_ratio_is_that_of_successful_runs_without_their_deployment() -> None:
+    runs = [
+        estimate(f"s{index}", phase, 100, actual)
+        for index, total in enumerate((80, 100, 150))
+        for phase, actual in (("sweep", total), ("train", total), ("deploy", 9999), ("total", 9999))
+    ]
+    ratio = ratio_of([*runs, estimate("f", "sweep", 100, 1, "failed")])
+    assert ratio.runs == 3
+    assert ratio.low == pytest.approx(0.84)
+    assert ratio.high == pytest.approx(1.40)
+    assert ratio_of([]).low is None

@@ -8,6 +8,7 @@ from local_platform.blobs import hash_file
 from local_platform.context import Platform
 from local_platform.resources import get, update_body
 from local_platform.tables import DatasetRow
+from local_platform.token_estimate import estimate_tokens
 from local_platform.uploads import arrived_files, forget_upload, require_uploading
 from pilotlight.dataset import RowKind, ScanReport, Severity, scan
 from pilotlight.dataset.reading import BOM
@@ -41,13 +42,14 @@ def publish_file(
     try:
         report = scan(file)
         digest = None if report.errors else digest or hash_file(file)
+        tokens = estimate_tokens(platform, file, report) if digest else {}
         with platform.writing() as db:
             row = get(db, DatasetRow, name)
             require_uploading(row)
             if digest:
                 platform.blobs.adopt(file, digest)
                 forget_upload(platform, row)
-                update_body(db, row, _facts(report, digest, filenames), "READY")
+                update_body(db, row, _facts(report, digest, filenames, tokens), "READY")
             else:
                 status = {"code": "INVALID_ARGUMENT", "message": report.describe_errors()}
                 update_body(db, row, {"status": status})
@@ -83,11 +85,12 @@ def _join(files: list[Path], target: Path) -> Path:
     return target
 
 
-def _facts(report: ScanReport, digest: str, filenames: list[str]) -> dict[str, Any]:
+def _facts(report: ScanReport, digest: str, filenames: list[str], tokens: dict[str, int]) -> dict[str, Any]:
     """The wire fields a valid file fills in; int64 as strings."""
     return {
         "exampleCount": str(report.rows),
-        "estimatedTokenCount": str(report.characters // _CHARACTERS_PER_TOKEN),
+        "estimatedTokenCount": str(max(tokens.values(), default=report.characters // _CHARACTERS_PER_TOKEN)),
+        "estimatedTokenCounts": {name: str(count) for name, count in tokens.items()},
         "averageTurnCount": round(report.messages / report.rows, 3),
         "format": "RL" if report.kind is RowKind.PROMPT else "CHAT",
         "rowKind": str(report.kind),

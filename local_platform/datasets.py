@@ -29,6 +29,7 @@ FIELDS = frozenset(
         "createdBy",
         "exampleCount",
         "estimatedTokenCount",
+        "estimatedTokenCounts",
         "averageTurnCount",
         "format",
         "rowKind",

@@ -59,7 +59,7 @@ def check_headers(headers: Sequence[tuple[bytes, bytes]], route: Route) -> None:
     seen: dict[bytes, bytes] = {}
     for raw_name, value in headers:
         name = raw_name.lower().replace(b"_", b"-")
-        if name in OVERRIDES or name.startswith((b"grpc-", b"x-fireworks-", b"x-envoy-", b"x-original-")):
+        if name in OVERRIDES or name.startswith((b"grpc-", b"x-fireworks-account", b"x-envoy-", b"x-original-")):
             raise Refusal("header", f"The header {name.decode('latin-1')[:60]} is not accepted.")
         if name in seen and name in _ONCE:
             raise Refusal("header", f"The header {name.decode('latin-1')} is given twice.")

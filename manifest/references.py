@@ -49,7 +49,7 @@ class Reader:
     def _read_unknown(self, name: str, inner: Any, value: dict[str, Any], known: Fields, where: str) -> None:
         """A user's own key may send fields that we do not know, but not a second spelling of one that we check."""
         alias = re.sub(r"_([a-z0-9])", lambda match: match[1].upper(), name)
-        if alias in value:
+        if alias != name and alias in value:
             raise self._bad(where, f"{name!r} and {alias!r} are the same field")
         if alias in known:
             self._read(inner, known[alias], f"{where}.{name}")

@@ -38,8 +38,8 @@ def create_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Qwen3For
         max_position_embeddings=recipe.context_length,
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=cast(int, tokenizer.eos_token_id),
+        pad_token_id=cast(int, tokenizer.pad_token_id),
     )
     return Qwen3ForCausalLM(config)
 

@@ -121,7 +121,7 @@ async def upload_dataset(
         "The file is larger than 150 MB, the limit of :upload.",
         hint=f"Ask {name}:getUploadEndpoint for a signed URL, PUT the file there, then call :validateUpload.",
     )
-    received = await receive_multipart(request, platform.home / "uploads" / "multipart", too_large)
+    received = await receive_multipart(request, uploads.upload_folder(platform, uploads.MULTIPART), too_large)
     filename = received.filename or f"{dataset}.jsonl"
     await run_in_threadpool(dataset_files.publish_file, platform, name, received.path, [filename], received.sha256)
     return {

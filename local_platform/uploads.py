@@ -4,6 +4,7 @@ The registration is the internal body field `_upload`: {id, files: {name: bytes}
 """
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,6 +13,11 @@ from local_platform.context import Platform
 from local_platform.resources import get, select_rows, update_body
 from local_platform.tables import DatasetRow, ModelRow, Resource
 from pilotlight.errors import FailedPrecondition
+
+MULTIPART = "multipart"
+"""Beside the folders of registrations: where files of `:upload` arrive."""
+_KEPT = 24 * 3600
+"""Seconds an upload is kept after its last file arrived; its URLs are long dead by then."""
 
 
 def require_uploading(row: Resource) -> None:
@@ -22,6 +28,7 @@ def require_uploading(row: Resource) -> None:
 
 def register_upload(platform: Platform, table: type[Resource], name: str, sizes: dict[str, int]) -> str:
     """Make a folder for the files to come; returns the upload's ID. Raises NotFound, FailedPrecondition."""
+    clean_expired(platform)
     upload = uuid4().hex
     with platform.writing() as db:
         row = get(db, table, name)
@@ -60,13 +67,26 @@ def forget_upload(platform: Platform, row: Resource) -> None:
 
 def clean_uploads(platform: Platform) -> None:
     """At start: remove what earlier runs left behind and no resource in the making refers to."""
+    clean_expired(platform)
     with platform.reading() as db:
         rows = [*select_rows(db, DatasetRow, None, "UPLOADING"), *select_rows(db, ModelRow, None, "UPLOADING")]
     wanted = {row.body["_upload"]["id"] for row in rows if row.body.get("_upload")}
-    folder = platform.home / "uploads"
-    for entry in folder.iterdir() if folder.is_dir() else ():
+    for entry in _folders(platform):
         if entry.name not in wanted:
             shutil.rmtree(entry, ignore_errors=True)
         else:
             for part in (*entry.glob("*.part"), *entry.glob(".joined-*")):
                 part.unlink(missing_ok=True)
+
+
+def clean_expired(platform: Platform) -> None:
+    """Remove uploads whose URLs have expired long ago and that nobody validated."""
+    oldest = time.time() - _KEPT
+    for entry in _folders(platform):
+        if entry.name != MULTIPART and entry.stat().st_mtime < oldest:
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _folders(platform: Platform) -> list[Path]:
+    folder = platform.home / "uploads"
+    return list(folder.iterdir()) if folder.is_dir() else []

@@ -31,9 +31,9 @@ def create(
     connection: Connection, arguments: tuple[str, ...], display_name: str | None, output: str, dry_run: bool
 ) -> None:
     """Upload a JSONL file as a new dataset; without an ID, the file's name gives it."""
-    if len(arguments) > 2:
+    if not 1 <= len(arguments) <= 2:
         raise click.UsageError("Give an ID and a file, or only a file.")
-    path = Path(arguments[-1])
+    path = Path(list(arguments)[-1])
     if not path.is_file():
         raise click.ClickException(f"No file {path}. Give the path of a JSONL file, one chat per line.")
     identity = arguments[0] if len(arguments) == 2 else _id_from(path)

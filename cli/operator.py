@@ -105,8 +105,16 @@ def model() -> None:
 @click.option("--lora-alpha-ratio", type=float, help="alpha / rank; 2 when left out.")
 @click.option("--offline", is_flag=True, help="Download nothing: a folder, or a hub name that is in the cache.")
 @output_option
-def import_model(source: str, model_id: str | None, chat_template: Path | None, offline: bool,
-                 output: str, revision: str | None, context_length: int | None, lora_alpha_ratio: float | None) -> None:  # fmt: skip
+def import_model(
+    source: str,
+    model_id: str | None,
+    chat_template: Path | None,
+    offline: bool,
+    output: str,
+    revision: str | None,
+    context_length: int | None,
+    lora_alpha_ratio: float | None,
+) -> None:
     """Register a Hugging Face checkpoint, by folder or hub name, as a base model."""
     folder = Path(source).expanduser()
     body: dict[str, object] = {

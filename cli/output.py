@@ -44,7 +44,9 @@ def show_list(resources: Iterable[dict[str, Any]], output: str, columns: Sequenc
 
 
 def title(name: str) -> str:
-    """`createTime` -> `Create Time`."""
+    """`createTime` -> `Create Time`; a resource name stays as it is."""
+    if "/" in name:
+        return name
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).title()
 
 

@@ -23,6 +23,12 @@ router = APIRouter(
     prefix="/v1/accounts/{account}/sessions/{session}", route_class=StrictRoute, responses=ERRORS, tags=["events"]
 )
 _LARGEST = 2**53
+_SERVER_SENT = {
+    "type": "object",
+    "description": "`data` is an Event as JSON; of `done`, the last one: {status}.",
+    "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["event", "data"],
+}
 After = Annotated[int, Query(alias="afterSeq", ge=0, le=_LARGEST)]
 Start = Annotated[Time | None, Query(alias="startTime")]
 
@@ -51,7 +57,7 @@ def list_events(
 @router.get(
     "/events:stream",
     response_class=EventSourceResponse,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/event-stream": {"schema": _SERVER_SENT}}}},
 )
 async def stream(
     control: ControlDep,

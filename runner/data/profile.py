@@ -39,13 +39,8 @@ class Profile:
 
     @property
     def total_tokens(self) -> int:
-        """Estimated tokens of one pass over the usable rows."""
+        """Rough tokens of one pass over the usable rows; BaseFacts.token_scale makes them those of a base model."""
         return sum(self.tokens)
-
-    def scale_tokens(self, total: int) -> None:
-        """Spread a better count of all tokens over the rows, in proportion to their estimates."""
-        scale = total / self.total_tokens
-        self.tokens = array("I", (max(1, round(tokens * scale)) for tokens in self.tokens))
 
 
 def profile_file(path: Path, broken: dict[int, str]) -> Profile:
@@ -61,7 +56,7 @@ def profile_file(path: Path, broken: dict[int, str]) -> Profile:
 
 
 def estimate_tokens(messages: list[dict[str, Any]]) -> int:
-    """Estimated tokens of a conversation."""
+    """Rough tokens of a conversation, from its characters and the number of its messages."""
     characters = sum(len(text_of(message)) for message in messages)
     return max(1, round(characters / CHARACTERS_PER_TOKEN + TOKENS_PER_MESSAGE * len(messages)))
 

@@ -36,6 +36,7 @@ def run(turn: Turn, state: State) -> Command[str]:
         labels=facts["labels"],
         other=other,
         token_method=facts["token_method"],
+        scale=facts["token_scale"],
         findings=list_findings(source, other, []),
     )
     turn.workspace.write_text("outputs/inspection.md", text)
@@ -57,24 +58,32 @@ def _inspect(turn: Turn, role: str, name: str) -> Source:
     found = turn.client.download(f"/v1/{name}:download", path)
     if digest and found != digest:
         raise FailedPrecondition(f"{name} did not arrive as it is stored: its content hash differs.")
-    estimated = int(dataset.get("estimatedTokenCount") or 0)
-    source, method, kind = _profile(name, path, estimated)
+    source, kind = _profile(name, path)
     if source.profile.usable == 0:
         raise FailedPrecondition(f"{name} has no row that can be trained on: {_why_useless(source.profile, kind)}")
-    save_source(turn.workspace, role, source, {"content_hash": found, "token_method": method})
+    save_source(turn.workspace, role, source, {"content_hash": found, **_token_facts(dataset, source.profile)})
     return source
 
 
-def _profile(name: str, path: Path, estimated: int) -> tuple[Source, str, RowKind | None]:
+def _profile(name: str, path: Path) -> tuple[Source, RowKind | None]:
     report = scan(path)
-    profile = profile_file(path, {f.line: f.message for f in report.of(Severity.ERROR)})
+    profile = profile_file(path, {finding.line: finding.message for finding in report.of(Severity.ERROR)})
     profile.findings += from_scan(report)
-    if estimated <= 0 or profile.usable == 0:
-        method = f"estimated: characters / {CHARACTERS_PER_TOKEN:g} + {TOKENS_PER_MESSAGE} per message"
+    return Source(name, path, profile), report.kind
+
+
+def _token_facts(dataset: dict[str, Any], profile: Profile) -> dict[str, Any]:
+    """How our rough count becomes tokens: by base model where the platform counted for it, else by its one estimate."""
+    rough, estimated = profile.total_tokens, int(dataset.get("estimatedTokenCount") or 0)
+    counts: dict[str, str] = dataset.get("estimatedTokenCounts") or {}
+    if counts:
+        method = "counted on a sample of the rows with the base model's tokenizer"
+    elif estimated:
+        method = "the platform's estimate"
     else:
-        profile.scale_tokens(estimated)
-        method = "the platform's own estimate, spread over the rows by their length"
-    return Source(name, path, profile), method, report.kind
+        method = f"estimated: characters / {CHARACTERS_PER_TOKEN:g} + {TOKENS_PER_MESSAGE} per message"
+    scales = {base: int(count) / rough for base, count in counts.items()}
+    return {"token_method": method, "token_scale": estimated / rough if estimated else 1.0, "token_scales": scales}
 
 
 def _why_useless(profile: Profile, kind: RowKind | None) -> str:

@@ -35,6 +35,8 @@ class BaseFacts(BaseModel):
     template: str | None = None
     batch_tokens: int | None = None
     throughput: Throughput | None = None
+    token_scale: float = 1.0
+    """Tokens of this model's tokenizer for one of the profile's rough ones."""
 
     @property
     def id(self) -> str:

@@ -68,7 +68,9 @@ class _Sheet:
 
 
 def _train_seconds(recipe: Recipe, base: str, tokens: int, epochs: float) -> float | None:
-    return job_seconds(recipe.base(base).throughput, tokens, epochs, recipe.heldout.tokens)
+    facts = recipe.base(base)
+    scale = facts.token_scale
+    return job_seconds(facts.throughput, round(tokens * scale), epochs, round(recipe.heldout.tokens * scale))
 
 
 def _price_sweep(sheet: _Sheet, recipe: Recipe) -> None:
@@ -103,7 +105,12 @@ def _price_final(sheet: _Sheet, recipe: Recipe, gate: Gate) -> None:
 def _price_evaluation(sheet: _Sheet, recipe: Recipe, gate: Gate) -> None:
     side = recipe.heldout
     times = [
-        asking_seconds(base.throughput, recipe.prompts, side.mean_answer_tokens, side.mean_prompt_tokens)
+        asking_seconds(
+            base.throughput,
+            recipe.prompts,
+            round(side.mean_answer_tokens * base.token_scale),
+            round(side.mean_prompt_tokens * base.token_scale),
+        )
         for base in recipe.bases
     ]
     known = [seconds for seconds in times if seconds is not None]

@@ -126,8 +126,9 @@ def _resolve(inputs: Inputs, choices: Choices) -> Recipe:
 
 
 def _answer_tokens(inputs: Inputs) -> int:
-    """Room for the longest held-out answer and half as much again; tokens of the estimate may be longer than ours."""
-    wanted = math.ceil(inputs.sides.heldout.longest_answer_tokens * 1.5) + _LEAST_ANSWER_TOKENS
+    """Room for the longest held-out answer and a quarter more: its length is estimated."""
+    scale = max(base.token_scale for base in inputs.bases)
+    wanted = math.ceil(inputs.sides.heldout.longest_answer_tokens * scale * 1.25) + _LEAST_ANSWER_TOKENS
     contexts = [base.context_length // 2 for base in inputs.bases if base.context_length]
     return min([max(wanted, _LEAST_ANSWER_TOKENS), _MOST_ANSWER_TOKENS, *contexts])
 
@@ -136,7 +137,13 @@ def _evaluation_hours(inputs: Inputs, prompts: int) -> float:
     """Enough for three times the expected time and two idle windows, in quarters of an hour."""
     side = inputs.sides.heldout
     times = [
-        asking_seconds(base.throughput, prompts, side.mean_answer_tokens, side.mean_prompt_tokens) or 0.0
+        asking_seconds(
+            base.throughput,
+            prompts,
+            round(side.mean_answer_tokens * base.token_scale),
+            round(side.mean_prompt_tokens * base.token_scale),
+        )
+        or 0.0
         for base in inputs.bases
     ]
     return math.ceil((3 * max(times) + 2 * SCALE_TO_ZERO_SECONDS) / 900) / 4
@@ -145,7 +152,7 @@ def _evaluation_hours(inputs: Inputs, prompts: int) -> float:
 def _assemble(
     inputs: Inputs, recipe: Recipe, priced: Priced, done: list[str], budget: Decimal | None, band: str
 ) -> Plan:
-    sides, intent = inputs.sides, inputs.intent
+    sides, intent, scale = inputs.sides, inputs.intent, recipe.bases[0].token_scale
     skipped = {} if recipe.sweep else {Phase.SWEEP: _no_sweep(intent, done)}
     if not recipe.final:
         skipped[Phase.TRAIN] = recipe.final_reason
@@ -160,9 +167,9 @@ def _assemble(
             train_rows=sides.train.rows,
             heldout_rows=sides.heldout.rows,
             sweep_rows=recipe.sample.rows,
-            train_tokens=sides.train.tokens,
-            heldout_tokens=sides.heldout.tokens,
-            sweep_tokens=recipe.sample.tokens,
+            train_tokens=round(sides.train.tokens * scale),
+            heldout_tokens=round(sides.heldout.tokens * scale),
+            sweep_tokens=round(recipe.sample.tokens * scale),
             seed=42,
             eval_dataset=intent.get("eval_dataset"),
             split=_split_text(inputs),

@@ -6,7 +6,7 @@ import prompts
 from pilotlight.errors import FailedPrecondition
 from pilotlight.money import show
 from pilotlight.question import Option, QuestionField
-from runner.data.store import load_source
+from runner.data.store import load_facts, load_source
 from runner.planning.catalogue import BaseFacts, list_bases, recommend
 from runner.planning.draft import draft_plan
 from runner.planning.prepare import chosen_bases, collect, split_data
@@ -96,7 +96,7 @@ def _dataset_label(dataset: dict[str, Any]) -> str:
 
 def _base_field(turn: Turn, intent: dict[str, Any], bases: list[BaseFacts]) -> QuestionField:
     source = load_source(turn.workspace, "train")
-    longest = max(source.profile.tokens, default=0) if source else 0
+    longest = round(max(source.profile.tokens, default=0) * _scale(turn)) if source else 0
     best = recommend(bases, longest)
     ordered = sorted(bases, key=lambda base: base is not best)
     inspected = source is not None and source.name == intent.get("train_dataset")
@@ -110,6 +110,10 @@ def _base_field(turn: Turn, intent: dict[str, Any], bases: list[BaseFacts]) -> Q
         for base in ordered
     ]
     return QuestionField(name="base_models", label="Which base model?", type="choice", options=options, default=best.id)
+
+
+def _scale(turn: Turn) -> float:
+    return float((load_facts(turn.workspace, "train") or {}).get("token_scale", 1.0))
 
 
 def _option_cost(turn: Turn, intent: dict[str, Any], base: BaseFacts) -> str:

@@ -33,6 +33,9 @@ def collect(turn: Turn, intent: dict[str, Any], sides: Sides, bases: list[BaseFa
     facts = load_facts(turn.workspace, "train") or {}
     source = _source(turn, "train")
     evaluation = load_source(turn.workspace, "eval") if intent.get("eval_dataset") else None
+    scales = facts.get("token_scales", {})
+    default = facts.get("token_scale", 1.0)
+    scaled = [base.model_copy(update={"token_scale": scales.get(base.name, default)}) for base in bases]
     cost = turn.client.get("/turn/v1/cost")
     so_far = usd(str(cost.get("soFar") or 0)) + usd(str(cost.get("reserved") or 0))
     return Inputs(
@@ -41,10 +44,10 @@ def collect(turn: Turn, intent: dict[str, Any], sides: Sides, bases: list[BaseFa
         source=source.name,
         content_hash=str(facts.get("content_hash", "")),
         rows=source.profile.rows,
-        findings=[finding.sentence() for finding in list_findings(source, evaluation, bases)],
+        findings=[finding.sentence() for finding in list_findings(source, evaluation, scaled)],
         token_method=str(facts.get("token_method", "")),
         sides=sides,
-        bases=bases,
+        bases=scaled,
         generation=generation,
         so_far=so_far if so_far > 0 else Decimal(0),
         expires=now() + PLAN_LIFETIME,
@@ -68,7 +71,7 @@ def list_findings(source: Source, evaluation: Source | None, bases: list[BaseFac
         lines = [(source.profile.lines[at], "also in the evaluation dataset") for at in leaked[:10]]
         findings.append(Finding("leakage", "warning", len(leaked), lines))
     for base in bases:
-        if base.context_length and (finding := _over_long(source.profile, base.context_length)):
+        if base.context_length and (finding := _over_long(source.profile, base)):
             findings.append(finding)
     if conversions := sum(source.profile.conversions.values()):
         names = ", ".join(source.profile.conversions)
@@ -76,11 +79,12 @@ def list_findings(source: Source, evaluation: Source | None, bases: list[BaseFac
     return findings
 
 
-def _over_long(profile: Profile, context: int) -> Finding | None:
-    places = [at for at, tokens in enumerate(profile.tokens) if tokens > context]
+def _over_long(profile: Profile, base: BaseFacts) -> Finding | None:
+    limit = (base.context_length or 0) / base.token_scale
+    places = [at for at, tokens in enumerate(profile.tokens) if tokens > limit]
     if not places:
         return None
-    lines = [(profile.lines[at], f"about {profile.tokens[at]} tokens") for at in places[:10]]
+    lines = [(profile.lines[at], f"about {profile.tokens[at] * base.token_scale:.0f} tokens") for at in places[:10]]
     return Finding("over_long", "warning", len(places), lines)
 
 

@@ -9,6 +9,8 @@ from runner.context import EstimateRatio
 
 DEFAULT_LOW, DEFAULT_HIGH = 0.5, 3.0
 ENOUGH_RUNS = 3
+GRACE_SECONDS = 300
+"""Work is stopped at its highest cost; no job is stopped before it is five minutes late."""
 _WIDEST_LOW, _LEAST_HIGH = 0.9, 1.5
 
 
@@ -41,5 +43,8 @@ def price_seconds(prices: PriceBook, seconds: float | None, band: Band) -> Amoun
     """Machine time of one job or replica, priced by the hour."""
     if seconds is None or prices.machine_hour is None:
         return Amount(None, None, None)
-    expected = Decimal(str(seconds)) / 3600 * prices.machine_hour
-    return Amount(usd(expected * Decimal(str(band.low))), usd(expected), usd(expected * Decimal(str(band.high))))
+    expected, low, high = (
+        usd(Decimal(str(value)) / 3600 * prices.machine_hour)
+        for value in (seconds, seconds * band.low, max(seconds * band.high, seconds + GRACE_SECONDS))
+    )
+    return Amount(low, expected, high)

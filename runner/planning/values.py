@@ -41,7 +41,13 @@ def _data_values(recipe: Recipe, intent: dict[str, Any], token_method: str) -> l
         _value("dataset", "Dataset", recipe.source, "set"),
         _value("heldout", "Held-out rows", recipe.heldout.rows, _origin(intent, "eval_dataset"), recipe.heldout.name),
         *(rows if recipe.sweep else []),
-        _value("tokens", "Training tokens per epoch", recipe.train.tokens, "default", token_method),
+        _value(
+            "tokens",
+            "Training tokens per epoch",
+            round(recipe.train.tokens * recipe.bases[0].token_scale),
+            "default",
+            token_method,
+        ),
     ]
 
 

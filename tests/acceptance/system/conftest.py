@@ -1,0 +1,21 @@
+"""One real instance for all system tests: both servers as processes, the sandbox, and firectl as a process."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from cli.up import Instance
+from tests.fixtures.system import System, free_port
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    folder = tmp_path_factory.mktemp("system")
+    with Instance(folder / "home", free_port(), free_port()) as instance:
+        system = System(instance, folder)
+        made = system.run(
+            "-m", "local_platform.basemodels.demo_data", "--rows", "150", "--seed", "7", "--output", "t.jsonl"
+        )
+        assert made.returncode == 0, made.stderr
+        system.firectl("dataset", "create", "tickets", "t.jsonl")
+        yield system

@@ -1,0 +1,115 @@
+"""From a sentence to a deployed model, through the real command line, servers, sandbox and trainer."""
+
+import json
+import re
+
+import httpx
+import pytest
+
+from tests.fixtures.system import System
+
+INSTRUCTION = (
+    "Run SFT on ember-500k using accounts/local/datasets/tickets. Use validation loss for evaluation. Use LoRA ranks 8 "
+    "and 16 with learning rates 1e-4, train each candidate for 1 epoch, use 60 samples for HP tuning."
+)
+
+
+@pytest.fixture(scope="module")
+def finished(system: System) -> str:
+    """A session that went through approval and promotion to its end."""
+    session = system.create(INSTRUCTION)
+    first = system.wait(session)
+    assert first.endswith("[done] session status: waiting\n")
+    assert "status_info: ask_user plan_approval" in first
+    promotion = system.answer(session, "Approved, proceed.")
+    assert "status_info: ask_user promotion" in promotion
+    last = system.answer(session, "Proceed with the winning config.")
+    assert last.endswith("[done] session status: succeeded\n"), last[-3000:]
+    return session
+
+
+def test_all_seven_phases_appear_in_order(system: System, finished: str) -> None:
+    events = [json.loads(line) for line in system.firectl("session", "events", finished, "-o", "json").splitlines()]
+    assert [int(event["seq"]) for event in events] == list(range(1, len(events) + 1))
+    ends = [
+        event["payload"]["phase"]
+        for event in events
+        if event["type"] == "phase" and event["payload"]["state"] != "started"
+    ]
+    assert list(dict.fromkeys(ends)) == ["inspect", "plan", "sweep", "train", "evaluate", "deploy", "report"]
+    assert any(event["type"] == "job" and event["payload"]["state"] == "JOB_STATE_COMPLETED" for event in events)
+
+
+def test_report_numbers_are_the_platforms(system: System, finished: str) -> None:
+    report = (system.instance.home / "sessions" / finished / "work" / "final_report.md").read_text()
+    jobs = json.loads(system.firectl("sftj", "list", "-o", "json"))
+    final = next(job for job in jobs if job["name"].endswith(f"{finished}-final"))
+    metrics = httpx.get(final["metricsFileSignedUrl"]).text
+    losses = [json.loads(line)["evalLoss"] for line in metrics.splitlines() if "evalLoss" in line]
+    assert f"{losses[0]:.3f}" in report, "validation loss of the base model"
+    assert f"{min(losses):.3f}" in report, "validation loss of the tuned model"
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["fireworks", "openai"])
+def test_snippets_of_the_report_run_as_printed(system: System, finished: str, index: int) -> None:
+    report = (system.instance.home / "sessions" / finished / "work" / "final_report.md").read_text()
+    snippets = re.findall(r"```python\n(.*?)```", report, re.DOTALL)
+    assert ("from fireworks import" in snippets[0], "from openai import" in snippets[1]) == (True, True)
+    (system.folder / f"snippet{index}.py").write_text(snippets[index])
+    done = system.run(f"snippet{index}.py")
+    assert (done.returncode, bool(done.stdout.strip())) == (0, True), done.stderr
+
+
+def test_spend_stays_within_what_was_approved(system: System, finished: str) -> None:
+    found = system.get(finished)
+    assert float(found["plan"]["highUsd"]) > 0
+    assert float(found["cost"]["soFar"]) + float(found["cost"]["reserved"]) <= float(found["plan"]["highUsd"])
+    assert found["plan"]["approvedBy"]
+
+
+def test_estimate_and_actual_are_on_record(system: System, finished: str) -> None:
+    done = system.run("-m", "cli.operator", "estimates", "-o", "json")
+    rows = json.loads(done.stdout)["estimates"]
+    assert {"sweep", "train", "evaluate", "deploy", "total"} <= {
+        row["phase"] for row in rows if row["session"] == finished
+    }
+
+
+def test_audit_chain_of_everything_holds(system: System, finished: str) -> None:
+    done = system.run("-m", "cli.operator", "audit", "verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_revision_is_a_new_plan_and_rejection_is_free(system: System) -> None:
+    session = system.create("Run SFT on ember-500k using accounts/local/datasets/tickets")
+    system.wait(session)
+    before = system.get(session)["plan"]
+    system.answer(session, "Looks good, but skip HP tuning and train for 2 epochs")
+    after = system.get(session)["plan"]
+    assert before["planHash"] != after["planHash"]
+    assert len(after["document"]["candidates"]) <= 1
+    assert system.answer(session, "Reject").endswith("[done] session status: cancelled\n")
+    found = system.get(session)
+    assert float(found["cost"]["soFar"]) == float(found["cost"]["approved"]) == 0
+    assert session not in system.firectl("sftj", "list")
+
+
+def test_missing_model_is_asked_for_with_a_recommendation(system: System) -> None:
+    session = system.create("Run SFT on accounts/local/datasets/tickets")
+    assert "ask_user missing_input" in system.wait(session)
+    question = system.get(session)["question"]
+    assert any(option["recommended"] for field in question["fields"] for option in field["options"])
+    assert "ask_user plan_approval" in system.answer(session, "Use ember-500k.")
+    system.answer(session, "reject")
+
+
+def test_stale_plan_hash_is_refused(system: System) -> None:
+    session = system.create("Run SFT on ember-500k using accounts/local/datasets/tickets")
+    system.wait(session)
+    question = system.get(session)["question"]
+    done = system.run("-m", "cli.firectl", "session", "update", session, "--question", question["questionId"],
+                      "--decision", "approve", "--plan-hash", "0" * 64)  # fmt: skip
+    assert done.returncode == 1
+    assert "409" in done.stderr
+    assert system.get(session)["status"] == "waiting"
+    system.answer(session, "reject")

@@ -7,13 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
 
 class Vocabulary:
     """A Hugging Face tokenizer; gives exact bytes per token where it is byte-level BPE (Qwen, Llama 3, GPT-2)."""
 
     def __init__(self, directory: Path) -> None:
+        # Here and not above: the routes know this class, and a platform should answer seconds before it needs torch.
+        from transformers import AutoTokenizer
+
         self.tokenizer: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True)
         added = self.tokenizer.added_tokens_decoder.items()
         named: list[int] = self.tokenizer.all_special_ids

@@ -11,15 +11,10 @@ import httpx
 import pytest
 from fireworks import Fireworks
 
+from tests.fixtures.platform import PlatformServer, wait_until
+
 SHORT = {"scaleToZeroWindow": "2s"}
 HELLO = [{"role": "user", "content": "hello"}]
-
-
-def wait_until(holds: Callable[[], Any], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.1)
 
 
 def ask(sdk: Fireworks, model: str, seconds: float = 90) -> Any:
@@ -34,26 +29,28 @@ def ask(sdk: Fireworks, model: str, seconds: float = 90) -> Any:
         time.sleep(0.2)
 
 
-def usage(server: Any, **query: Any) -> dict[str, Any]:
+def usage(server: PlatformServer, **query: Any) -> dict[str, Any]:
     today = datetime.now(UTC)
     span = {"startTime": (today - timedelta(days=1)).isoformat(), "endTime": (today + timedelta(days=1)).isoformat()}
     with server.http() as http:
         return http.get(f"/v1/accounts/{server.account}/billingUsage", params=span | query).raise_for_status().json()
 
 
-def seconds_of(server: Any, deployment: str) -> float:
+def seconds_of(server: PlatformServer, deployment: str) -> float:
     rows = usage(server, usageType="DEDICATED_DEPLOYMENT", groupBy="deployment_name")["dedicatedCosts"]
     name = f"accounts/{server.account}/deployments/{deployment}"
     return sum(float(row["acceleratorSeconds"]) for row in rows if row["group"]["deployment_name"] == name)
 
 
 @pytest.fixture(scope="module")
-def adapters(platform_server: Any, tiny_base: str, make_tiny_adapter: Callable[[int, int], Path]) -> list[str]:
+def adapters(
+    platform_server: PlatformServer, tiny_base: str, make_tiny_adapter: Callable[[int, int], Path]
+) -> list[str]:
     """Two READY LoRA models that answer differently from their base, and from each other."""
     return [upload(platform_server, f"lora-{seed}", make_tiny_adapter(seed, 4), tiny_base) for seed in (1, 2)]
 
 
-def upload(server: Any, model_id: str, folder: Path, base: str) -> str:
+def upload(server: PlatformServer, model_id: str, folder: Path, base: str) -> str:
     files = [folder / "adapter_config.json", folder / "adapter_model.safetensors"]
     details = {"baseModel": base, "r": 4, "targetModules": ["q_proj"]}
     with server.http() as http:
@@ -71,7 +68,9 @@ def upload(server: Any, model_id: str, folder: Path, base: str) -> str:
     return name
 
 
-def test_it_sleeps_until_asked_and_again_after_its_window(sdk: Fireworks, platform_server: Any, tiny_base: str) -> None:
+def test_it_sleeps_until_asked_and_again_after_its_window(
+    sdk: Fireworks, platform_server: PlatformServer, tiny_base: str
+) -> None:
     created = sdk.deployments.create(base_model=tiny_base, deployment_id="sleepy", autoscaling_policy=SHORT)  # pyright: ignore[reportArgumentType]
     assert (created.min_replica_count, created.max_replica_count) == (0, 1)
     assert created.deployment_shape == "accounts/fireworks/deploymentShapes/tiny-base-minimal/versions/v1"
@@ -123,7 +122,9 @@ def test_it_ends_at_its_expire_time(sdk: Fireworks, tiny_base: str) -> None:
     assert status.message == "Its expire time has come."
 
 
-def test_update_needs_a_mask_or_replaces_everything(sdk: Fireworks, platform_server: Any, tiny_base: str) -> None:
+def test_update_needs_a_mask_or_replaces_everything(
+    sdk: Fireworks, platform_server: PlatformServer, tiny_base: str
+) -> None:
     sdk.deployments.create(base_model=tiny_base, deployment_id="changing", display_name="One", description="Two")
     with platform_server.http() as http:
         url = "/v1/accounts/acme/deployments/changing"
@@ -140,7 +141,7 @@ def test_update_needs_a_mask_or_replaces_everything(sdk: Fireworks, platform_ser
 
 
 def test_addons_answer_by_their_names(
-    sdk: Fireworks, platform_server: Any, tiny_base: str, adapters: list[str]
+    sdk: Fireworks, platform_server: PlatformServer, tiny_base: str, adapters: list[str]
 ) -> None:
     sdk.deployments.create(base_model=tiny_base, deployment_id="multi", enable_addons=True, min_replica_count=1)
     loaded = [sdk.lora.load(model=name, deployment="accounts/acme/deployments/multi") for name in adapters]
@@ -180,7 +181,7 @@ def test_a_lora_alone_is_merged_and_answers_as_it_did_as_an_addon(
 
 
 def test_a_lora_that_does_not_fit_is_412(
-    sdk: Fireworks, platform_server: Any, tiny_base: str, adapters: list[str], tiny_checkpoint: Path
+    sdk: Fireworks, platform_server: PlatformServer, tiny_base: str, adapters: list[str], tiny_checkpoint: Path
 ) -> None:
     with platform_server.http() as http:
         body = {"source": str(tiny_checkpoint), "modelId": "other-base", "defaultBatchTokens": 128}
@@ -223,7 +224,7 @@ def test_validate_only_creates_nothing(sdk: Fireworks, tiny_base: str) -> None:
         sdk.deployments.get("ghost")
 
 
-def test_usage_checks_its_parameters(platform_server: Any) -> None:
+def test_usage_checks_its_parameters(platform_server: PlatformServer) -> None:
     with platform_server.http() as http:
         url = "/v1/accounts/acme/billingUsage"
         assert "Missing required parameter 'startTime'" in http.get(url).json()["message"]

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sqlite3
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +12,13 @@ import httpx
 import pytest
 from fireworks import Fireworks
 
-ACTIVE = ("CREATING", "PENDING", "VALIDATING", "RUNNING", "WRITING_RESULTS", "CANCELLING")
+from tests.fixtures.platform import PlatformServer, is_running, raw_job, wait_for_job, wait_until
+
 LONG = 200.0
 """Epochs that keep a tiny trainer busy for longer than a test looks."""
 
 
-def wait_for(sdk: Fireworks, job: str, *states: str, seconds: float = 90) -> Any:
-    """Poll until the job is in one of `states`, or at rest; fails when it rests elsewhere."""
-    deadline = time.monotonic() + seconds
-    seen: list[str] = []
-    while time.monotonic() < deadline:
-        got = sdk.supervised_fine_tuning_jobs.get(job)
-        state = (got.state or "").removeprefix("JOB_STATE_")
-        seen += [] if seen and seen[-1] == state else [state]
-        if state in states:
-            return got
-        assert state in ACTIVE, f"{job} went {seen}: {got.status}"
-        time.sleep(0.1)
-    raise TimeoutError(f"{job} went {seen}")
-
-
-def raw_job(server: Any, job: str) -> dict[str, Any]:
-    """The job with our extensions, which the SDK's type does not name."""
-    with server.http() as http:
-        return http.get(f"/v1/accounts/{server.account}/supervisedFineTuningJobs/{job}").raise_for_status().json()
-
-
-def trainer_pid(server: Any, job: str) -> int:
+def trainer_pid(server: PlatformServer, job: str) -> int | None:
     """The process of a running job, from the platform's own records."""
     with sqlite3.connect(server.home / "platform" / "platform.db") as db:
         name = f"accounts/{server.account}/supervisedFineTuningJobs/{job}"
@@ -47,7 +26,7 @@ def trainer_pid(server: Any, job: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def trained(platform_server: Any, tiny_base: str, chat_dataset: str) -> dict[str, Any]:
+def trained(platform_server: PlatformServer, tiny_base: str, chat_dataset: str) -> dict[str, Any]:
     """One job that ran to its end."""
     with platform_server.client() as sdk:
         created = sdk.supervised_fine_tuning_jobs.create(
@@ -62,7 +41,7 @@ def trained(platform_server: Any, tiny_base: str, chat_dataset: str) -> dict[str
         )
         assert created.state == "JOB_STATE_CREATING"
         assert created.name == "accounts/acme/supervisedFineTuningJobs/first-job"
-        wait_for(sdk, "first-job", "COMPLETED")
+        wait_for_job(sdk, "first-job", "COMPLETED")
     return raw_job(platform_server, "first-job")
 
 
@@ -106,7 +85,9 @@ def test_its_files_are_downloadable_without_a_key(trained: dict[str, Any]) -> No
     assert httpx.get(trained["metricsFileSignedUrl"].replace("signature=", "signature=0")).status_code == 403
 
 
-def test_the_same_id_twice_is_already_exists(platform_server: Any, trained: dict[str, Any], tiny_base: str) -> None:
+def test_the_same_id_twice_is_already_exists(
+    platform_server: PlatformServer, trained: dict[str, Any], tiny_base: str
+) -> None:
     with platform_server.http() as http:
         answer = http.post(
             "/v1/accounts/acme/supervisedFineTuningJobs?supervisedFineTuningJobId=first-job",
@@ -142,13 +123,15 @@ def test_a_finished_job_neither_cancels_nor_resumes(sdk: Fireworks, trained: dic
         sdk.supervised_fine_tuning_jobs.resume("first-job", body={})
 
 
-def test_a_warm_start_continues_an_adapter(sdk: Fireworks, platform_server: Any, trained: dict[str, Any]) -> None:
+def test_a_warm_start_continues_an_adapter(
+    sdk: Fireworks, platform_server: PlatformServer, trained: dict[str, Any]
+) -> None:
     with pytest.raises(fireworks.BadRequestError, match="Field 'loraRank' must be 4 when warm starting"):
         sdk.supervised_fine_tuning_jobs.create(dataset=trained["dataset"], warm_start_from="first-model", lora_rank=8)
     sdk.supervised_fine_tuning_jobs.create(
         supervised_fine_tuning_job_id="warm", dataset=trained["dataset"], warm_start_from="first-model"
     )
-    wait_for(sdk, "warm", "COMPLETED")
+    wait_for_job(sdk, "warm", "COMPLETED")
     warm = raw_job(platform_server, "warm")
     assert (warm["loraRank"], warm["learningRate"], warm["outputModel"]) == (4, 2e-4, "accounts/acme/models/warm")
     assert "baseModel" not in warm
@@ -157,44 +140,47 @@ def test_a_warm_start_continues_an_adapter(sdk: Fireworks, platform_server: Any,
 
 
 def test_cancel_saves_and_resume_goes_on(
-    sdk: Fireworks, platform_server: Any, tiny_base: str, chat_dataset: str
+    sdk: Fireworks, platform_server: PlatformServer, tiny_base: str, chat_dataset: str
 ) -> None:
     jobs = sdk.supervised_fine_tuning_jobs
     jobs.create(supervised_fine_tuning_job_id="stopped", dataset=chat_dataset, base_model=tiny_base, epochs=LONG)  # pyright: ignore[reportArgumentType]
-    wait_for(sdk, "stopped", "RUNNING")
+    wait_for_job(sdk, "stopped", "RUNNING")
     wait_until(lambda: raw_job(platform_server, "stopped")["localProgress"].get("step", 0) > 3)
     jobs.cancel("stopped", body={})
     jobs.cancel("stopped", body={})
-    wait_for(sdk, "stopped", "CANCELLED")
+    wait_for_job(sdk, "stopped", "CANCELLED")
     stopped = raw_job(platform_server, "stopped")
     assert stopped["status"] == {"code": "CANCELLED", "message": "Cancelled by request."}
     reached = stopped["localProgress"]["step"]
     assert reached > 3
     assert jobs.resume("stopped", body={}).state == "JOB_STATE_PENDING"
-    wait_for(sdk, "stopped", "RUNNING")
+    wait_for_job(sdk, "stopped", "RUNNING")
     wait_until(lambda: raw_job(platform_server, "stopped")["localProgress"].get("step", 0) > 0)
     resumed = raw_job(platform_server, "stopped")["localProgress"]
     assert resumed["step"] >= reached
     assert resumed["runningSeconds"] > stopped["localProgress"]["runningSeconds"]
     folder: Path = platform_server.home / "platform" / "jobs" / "acme" / "stopped"
     pid = trainer_pid(platform_server, "stopped")
+    assert pid
     jobs.delete("stopped")
     with pytest.raises(fireworks.NotFoundError):
         jobs.get("stopped")
     assert not folder.exists()
-    assert not Path(f"/proc/{pid}").exists()
+    assert not is_running(pid)
 
 
 def test_a_killed_trainer_goes_on_from_its_checkpoint_and_then_fails(
-    sdk: Fireworks, platform_server: Any, tiny_base: str, chat_dataset: str
+    sdk: Fireworks, platform_server: PlatformServer, tiny_base: str, chat_dataset: str
 ) -> None:
     jobs = sdk.supervised_fine_tuning_jobs
     jobs.create(supervised_fine_tuning_job_id="killed", dataset=chat_dataset, base_model=tiny_base, epochs=LONG)  # pyright: ignore[reportArgumentType]
-    for _ in range(3):
-        wait_for(sdk, "killed", "RUNNING", "FAILED")
-        os.kill(trainer_pid(platform_server, "killed"), signal.SIGKILL)
-        wait_until(lambda: raw_job(platform_server, "killed")["state"] != "JOB_STATE_RUNNING")
-    failed = wait_for(sdk, "killed", "FAILED")
+    wait_for_job(sdk, "killed", "RUNNING")
+    killed: list[int] = []
+    while len(killed) < 3:
+        wait_until(lambda: trainer_pid(platform_server, "killed") not in (None, *killed))
+        killed.append(trainer_pid(platform_server, "killed") or 0)
+        os.kill(killed[-1], signal.SIGKILL)
+    failed = wait_for_job(sdk, "killed", "FAILED")
     assert failed.status.code == "INTERNAL"
     assert failed.status.message.startswith("The trainer was lost 3 times, last with exit status -9.")
     jobs.delete("killed")
@@ -211,10 +197,3 @@ def test_a_waiting_job_is_cancelled_at_once(sdk: Fireworks, tiny_base: str, chat
     assert jobs.get("queued-2").state == "JOB_STATE_CANCELLED"
     for name in names:
         jobs.delete(name)
-
-
-def wait_until(holds: Any, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.05)

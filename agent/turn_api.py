@@ -139,9 +139,9 @@ def _session_changes(event: NewEvent) -> dict[str, str]:
         if event.payload.get("phase") not in set(Phase) or event.payload.get("state") not in _PHASE_STATES:
             raise InvalidArgument("A phase event needs `phase` and `state` (started, completed, skipped).")
         return {"phase": str(event.payload["phase"])} if event.payload["state"] == "started" else {}
-    if event.type == "status_info":
+    if event.type in ("status_info", "report"):
         if not isinstance(event.payload.get("text"), str):
-            raise InvalidArgument("A status_info event needs `text`.")
+            raise InvalidArgument(f"A {event.type} event needs `text`.")
         return {"narrative": str(event.payload["text"])}
     return {}
 

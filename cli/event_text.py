@@ -24,7 +24,8 @@ def format_event(event: dict[str, Any]) -> str | None:
 
 
 def _status(payload: Payload) -> str:
-    reason = str(payload.get("reason") or "").split("\n")[0]
+    ended_well = payload.get("status") == "succeeded"  # the report has just been printed
+    reason = "" if ended_well else str(payload.get("reason") or "").split("\n")[0]
     return f"{payload.get('status')}{': ' + reason if reason else ''}"
 
 

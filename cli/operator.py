@@ -141,7 +141,7 @@ def audit() -> None:
 @audit.command("verify")
 def verify() -> None:
     """Check the hash chain: any edited, removed or reordered entry is found."""
-    sys.exit(subprocess.run([sys.executable, "-P", "-m", "gateway.audit"], check=False).returncode)
+    sys.exit(subprocess.run([sys.executable, "-P", "-m", "gateway.verify"], check=False).returncode)
 
 
 def _make_id(source: str) -> str:

@@ -1,0 +1,21 @@
+"""`python -m gateway.verify`: check the audit log's hash chain; exit 1 where it is broken."""
+
+import sys
+
+from gateway.audit import verify
+from pilotlight.database import open_engine
+from pilotlight.settings import Settings
+
+
+def main() -> int:
+    """Verify the control database of this home and say what was found."""
+    report = verify(open_engine(Settings().control_database_url))
+    if not report.intact:
+        sys.stdout.write(f"BROKEN at row {report.first_bad}: {report.problem}. {report.rows} rows were read.\n")
+        return 1
+    sys.stdout.write(f"The audit log holds: {report.rows} rows, head {report.head.seq} {report.head.hash}.\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

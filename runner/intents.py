@@ -14,6 +14,13 @@ def read_text(text: str) -> dict[str, Any]:
     return interpret(text).said()
 
 
+def changes_of(old: dict[str, Any], said: dict[str, Any]) -> bool:
+    """Whether what was said asks for anything else than before. A question asks for nothing."""
+    if said.get("workflow") == "question":
+        return False
+    return bool(said.get("unsupported")) or merge(old, said) != merge(old, {})
+
+
 def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """Later words win; what belongs to one text only (its question, its refusal) does not outlive it."""
     kept = {name: value for name, value in old.items() if name not in _OF_ONE_TEXT}

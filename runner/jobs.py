@@ -109,6 +109,7 @@ class _Follower:
     def __init__(self, start: JobStart, name: str) -> None:
         self._start, self._name = start, name
         self._seen: tuple[str, int, float | None] = ("", -1, None)
+        self._told: tuple[str, int, float | None] = ("", -1, None)
         self._base_loss: float | None = None
         self._moved = time.monotonic()
 
@@ -121,6 +122,10 @@ class _Follower:
         now = (state, step, progress.get("evalLoss"))
         if now != self._seen:
             self._seen, self._moved = now, time.monotonic()
+        # A job of days must not fill the log: one event per percent, state and evaluation.
+        news = (state, int(progress.get("percent") or 0), progress.get("evalLoss"))
+        if news != self._told:
+            self._told = news
             key = f"job/{self._name}/{state}/{step}/{progress.get('evalLoss')}"
             events.append(("job", _event(self._start.label, self._name, state, job, progress), key))
         if state in ENDED:
@@ -142,7 +147,7 @@ class _Follower:
             label=self._start.label,
             name=self._name,
             state=state,
-            message=str(status.get("message") or progress.get("message") or ""),
+            message=_why(state, str(status.get("message") or progress.get("message") or "")),
             loss=progress.get("loss"),
             eval_loss=progress.get("evalLoss"),
             base_loss=self._base_loss,
@@ -158,6 +163,14 @@ def _event(label: str, name: str, state: str, job: dict[str, Any], progress: dic
         if progress.get(field) is not None:
             event[field] = progress[field]
     return event
+
+
+def _why(state: str, message: str) -> str:
+    if state == "JOB_STATE_CANCELLED":
+        return (
+            f"{message} It was stopped from outside: by hand, or because it reached the cost approved for it.".strip()
+        )
+    return message
 
 
 def try_jobs(turn: Turn, starts: Sequence[JobStart], parallel: int) -> list[JobResult] | PilotlightError:

@@ -6,17 +6,17 @@ from pilotlight.plan import Phase
 from runner import catalogue_answers
 from runner.intents import DECLINED_WORKFLOWS, merge, read_text
 from runner.state import GRAPH_VERSION, State
+from runner.steering import unread
 from runner.turn import Turn
 
 
 def begin(turn: Turn, state: State) -> Command[str]:
     """Merge new instructions into the intent. To inspect, or to clarify, or (a mere question) to the end."""
-    said = turn.context.said()
-    fresh = said[state.get("seen", 0) :]
+    fresh, seen = unread(turn, state), len(turn.context.said())
     intent = state.get("intent", {})
     for text in fresh:
         intent = merge(intent, read_text(text))
-    update: State = {"graph_version": GRAPH_VERSION, "seen": len(said), "intent": intent, "clarify": {}, "trouble": {}}
+    update: State = {"graph_version": GRAPH_VERSION, "seen": seen, "intent": intent, "clarify": {}, "trouble": {}}
     update |= next_generation(state)
     if intent.get("workflow") == "question":
         return Command(goto="answer", update=update)

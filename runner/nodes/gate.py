@@ -24,6 +24,11 @@ def put(turn: Turn, question: Question) -> Pending:
     return Pending(question_id=question.question_id, digest=digest)
 
 
+def ask_again(turn: Turn, pending: Pending) -> None:
+    """Repeat the open question, for a turn that starts without an answer."""
+    turn.ask(Question.model_validate(turn.workspace.read_json(_path(pending["question_id"]))))
+
+
 def hold(state: State) -> State:
     """The whole of a gate node: stop until resumed for this very question."""
     pending = _pending(state)

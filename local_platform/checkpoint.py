@@ -30,7 +30,11 @@ class Checkpoint(NamedTuple):
 
 def read_checkpoint(directory: Path) -> Checkpoint:
     """Read configuration and weight headers. Raises InvalidArgument saying what is missing or refused."""
-    if not directory.is_dir():
+    try:
+        known = directory.is_dir()
+    except OSError as error:
+        raise InvalidArgument(f"The folder cannot be opened ({error.strerror}).") from error
+    if not known:
         raise InvalidArgument(f"{directory} is not a folder.", hint="Give the folder of a checkpoint, or a hub name.")
     config = _read_json(directory / "config.json")
     if config.get("auto_map"):

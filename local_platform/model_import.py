@@ -35,7 +35,7 @@ class ImportBody(Wire):
     """Body of models:import, a local extension."""
 
     source: str = Field(min_length=1, max_length=4096)
-    """A folder on the platform's machine, or a hub name `org/name`."""
+    """Full path of a folder on the platform's machine, or a hub name `org/name`."""
     model_id: str
     revision: str | None = Field(default=None, max_length=200)
     """Branch, tag or commit of a hub name; the commit it means is recorded."""
@@ -111,13 +111,17 @@ def _store(platform: Platform, name: str, entry: dict[str, Any], source: Path, t
 
 
 def _locate(body: ImportBody) -> tuple[Path, str | None]:
-    folder = Path(body.source).expanduser()
-    if folder.is_absolute() or folder.is_dir():
+    folder = Path(body.source)
+    if not body.source.isprintable() or len(folder.name) > 255:
+        raise InvalidArgument("source is not a path or a hub name.", hint="Give a folder, or a name such as org/name.")
+    if folder.is_absolute():
         if body.revision:
             raise InvalidArgument("A folder has no revision.", hint="Leave revision out.")
         return folder.resolve(), None
     if not _HUB_NAME.match(body.source):
-        raise InvalidArgument(f"{body.source[:200]!r} is neither a folder here nor a hub name such as org/name.")
+        raise InvalidArgument(
+            f"{body.source[:200]!r} is neither a full path nor a hub name.", hint="Give /path/to/folder or org/name."
+        )
     return _fetch(body)
 
 

@@ -166,7 +166,7 @@ def test_cancel_saves_and_resume_goes_on(
     with pytest.raises(fireworks.NotFoundError):
         jobs.get("stopped")
     assert not folder.exists()
-    assert not is_running(pid)
+    wait_until(lambda: not is_running(pid), 10)
 
 
 def test_a_killed_trainer_goes_on_from_its_checkpoint_and_then_fails(

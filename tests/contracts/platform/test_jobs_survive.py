@@ -58,7 +58,7 @@ def test_jobs_survive_a_crash_and_a_stop(process: PlatformProcess, tiny_checkpoi
     assert raw_job(server, "long")["state"] == "JOB_STATE_RUNNING"
 
     process.stop()
-    assert not is_running(pid)
+    wait_until(lambda: not is_running(pid), 10)
     report = server.home / "platform" / "jobs" / "acme" / "long" / "progress.json"
     reached = json.loads(report.read_text())["step"]
     assert reached > 3

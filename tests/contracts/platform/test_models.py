@@ -201,7 +201,7 @@ def test_what_cannot_be_imported_is_refused_with_the_reason(
         (lambda folder: None, {"chatTemplate": "{% broken"}, "cannot be loaded"),
         (lambda folder: None, {"chatTemplate": "always the same"}, "leaves out"),
         (lambda folder: None, {"source": str(tmp_path / "nowhere")}, "not a folder"),
-        (lambda folder: None, {"source": "../x"}, "neither a folder"),
+        (lambda folder: None, {"source": "../x"}, "neither a full path"),
         (lambda folder: None, {"source": "some-org/not-downloaded"}, "local hub cache"),
         (lambda folder: None, {"revision": "main"}, "no revision"),
         (lambda folder: None, {"modelId": "Bad_Id"}, "modelId"),

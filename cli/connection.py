@@ -5,13 +5,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import quote
 
 import click
 import httpx
 
 from pilotlight.settings import Settings
 
-DEFAULT_URL = "http://127.0.0.1:8787"
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _KEY_VARIABLES = ("FIREWORKS_API_KEY", "FIREWORKS_AGENT_API_KEY")
 
 
@@ -21,14 +22,18 @@ class Connection:
     def __init__(self, account: str | None = None, key: str | None = None, profile: str | None = None) -> None:
         self._account, self._key = account, key
         self._auth = _read_auth(profile)
-        self.url = (os.environ.get("FIREWORKS_BASE_URL") or os.environ.get("PILOTLIGHT_URL") or _own_url()).rstrip("/")
-        self.dry_run = False
+        self._own_url = Settings().control_url
+        self.url = _check_url(os.environ.get("FIREWORKS_BASE_URL") or os.environ.get("PILOTLIGHT_URL") or self._own_url)
 
     @property
     def key(self) -> str:
         """The API key. Raises ClickException saying where one may be put."""
         from_environment = next((os.environ[name] for name in _KEY_VARIABLES if os.environ.get(name)), "")
-        key = self._key or from_environment or self._auth.get("api_key", "") or _admin_key()
+        # The admin's key is for the server of this machine: it is never sent to another.
+        own = _admin_key() if _same_server(self.url, self._own_url) else ""
+        key = (self._key or from_environment or self._auth.get("api_key", "") or own).strip()
+        if not key.isascii() or not key.isprintable():
+            raise click.ClickException("The API key has characters that no key has. Paste it again.")
         if not key:
             raise click.ClickException(
                 "No API key. Pass --api-key, or set FIREWORKS_API_KEY; `pilotlight up` prints where the first one is."
@@ -49,7 +54,8 @@ class Connection:
 
     def name(self, value: str, collection: str) -> str:
         """The path of a resource given as a short ID or a full name [F7]."""
-        return f"/v1/{value}" if value.startswith("accounts/") else self.path(f"{collection}/{value}")
+        path = quote(value, safe="/")
+        return f"/v1/{path}" if value.startswith("accounts/") else self.path(f"{collection}/{path}")
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         """GET a JSON object; query values of None are left out."""
@@ -92,7 +98,12 @@ class Connection:
             raise unreachable(self.url, error) from error
         if response.is_error:
             raise refused(response)
-        return response.json() if response.content else {}
+        try:
+            return response.json() if response.content else {}
+        except ValueError as error:
+            raise click.ClickException(
+                f"{self.url} answered something else than JSON. Is that the agent? Check FIREWORKS_BASE_URL."
+            ) from error
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"}
@@ -125,9 +136,19 @@ def refused(response: httpx.Response) -> click.ClickException:
     )
 
 
-def _own_url() -> str:
-    settings = Settings()
-    return settings.control_url or DEFAULT_URL
+def _check_url(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise click.UsageError(f"{url!r} is not a URL ({error}). Correct FIREWORKS_BASE_URL.") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise click.UsageError(f"{url!r} is not an http URL. Write FIREWORKS_BASE_URL as http://127.0.0.1:8787.")
+    return url.rstrip("/")
+
+
+def _same_server(left: str, right: str) -> bool:
+    one, other = httpx.URL(left), httpx.URL(right)
+    return one.port == other.port and (one.host == other.host or {one.host, other.host} <= _LOOPBACK)
 
 
 def _admin_key() -> str:

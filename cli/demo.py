@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from cli.up import Instance
+from cli.up import Instance, treat_stop_as_interrupt
 
 _INSTRUCTION = (
     "Fine-tune ember-1m on accounts/local/datasets/support-tickets. Use validation loss for evaluation. "
@@ -26,6 +26,7 @@ _MAX_PAUSES = 6
 
 def run_demo(home: Path | None, rows: int, keep: bool) -> int:
     """Run it; 0 when the session succeeded and the deployed model answered."""
+    treat_stop_as_interrupt()
     started = time.monotonic()
     with ExitStack() as stack:
         folder = home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pilotlight-demo-")))

@@ -3,6 +3,7 @@
 Scripts parse this [DESIGN section 10]: the question is the last `status_info:` block, its first line says `ask_user`.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from cli.output import clean
 from pilotlight.clock import for_people, parse_rfc3339
 
 Payload = dict[str, Any]
+_LOOKS_LIKE_OURS = re.compile(r"^(?=\[(?:done\]|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]))", re.MULTILINE)
 
 
 def format_event(event: dict[str, Any]) -> str | None:
@@ -20,6 +22,8 @@ def format_event(event: dict[str, Any]) -> str | None:
         return None
     label = "status_info" if kind == "question" else kind
     lines = clean(printed.replace("\r", "")).rstrip("\n")
+    # A text may quote a dataset: none of its lines may pass for an event, a question or the footer.
+    lines = _LOOKS_LIKE_OURS.sub(" ", lines)
     return f"[{for_people(parse_rfc3339(str(event['createTime'])))}] {label}: {lines}"
 
 

@@ -9,8 +9,8 @@ from cli.commands.identity import account, api_key, user, version, whoami
 from cli.commands.resources import deployment, model, sftj
 from cli.commands.session import session
 from cli.connection import Connection
+from cli.entry import run_program
 from cli.grammar import normalise
-from pilotlight.errors import PilotlightError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,12 +28,8 @@ for command in (session, dataset, model, sftj, deployment, user, api_key, accoun
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point. Exit codes: 0 done, 1 refused or failed, 2 wrong usage."""
-    try:
-        root.main(args=normalise(sys.argv[1:] if arguments is None else arguments), prog_name="firectl")
-    except PilotlightError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+    """Entry point."""
+    run_program(root, "firectl", normalise(sys.argv[1:] if arguments is None else arguments))
 
 
 if __name__ == "__main__":

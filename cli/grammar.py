@@ -6,6 +6,8 @@ _NOUNS = {
     "fine-tuning-job": "sftj", "user": "user",
 }  # fmt: skip
 _VERBS = {"create", "get", "list", "update", "delete", "cancel", "download", "events", "resume", "open", "cleanup"}
+_ATTACHED = {"-a", "-p"}
+"""Short flags, whose value may follow without a space."""
 _WITH_VALUE = {"-a", "--account-id", "--account", "--api-key", "-p", "--profile"}
 
 
@@ -34,7 +36,7 @@ def _split_globals(arguments: list[str]) -> tuple[list[str], list[str]]:
             break
         if word in _WITH_VALUE and queue:
             front += [word, queue.pop(0)]
-        elif word.split("=", 1)[0] in _WITH_VALUE and "=" in word:
+        elif (word.split("=", 1)[0] in _WITH_VALUE and "=" in word) or word[:2] in _ATTACHED:
             front.append(word)
         else:
             rest.append(word)

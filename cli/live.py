@@ -11,7 +11,7 @@ from cli.event_text import format_event
 
 def print_live(events: Iterable[dict[str, Any]]) -> None:
     """Print events as they come; job events move bars and are printed only when their state changes."""
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
     with Progress(*columns, TextColumn("{task.fields[loss]}"), TimeRemainingColumn(), console=console) as progress:
         bars = _Bars(progress)

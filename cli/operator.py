@@ -11,10 +11,10 @@ from cli.commands.options import output_option
 from cli.connection import Connection
 from cli.demo import run_demo
 from cli.doctor import run_doctor
+from cli.entry import run_program
 from cli.output import show, show_list
 from cli.up import Instance, serve_until_stopped
 from pilotlight import __version__
-from pilotlight.errors import PilotlightError
 from pilotlight.settings import Settings
 
 _ESTIMATE_COLUMNS = ("session", "phase", "expectedUsd", "lowUsd", "highUsd", "actualUsd", "settled", "estimatedSeconds",
@@ -64,7 +64,8 @@ def interpret(text: str, as_json: bool, reply: bool, kind: str | None) -> None:
     from runner.interpreter import interpret as read
     from runner.interpreter import interpret_reply
 
-    for line in (raw.rstrip("\n") for raw in sys.stdin) if text == "-" else [text]:
+    lines = (raw.decode("utf-8", "replace").rstrip("\r\n") for raw in sys.stdin.buffer)
+    for line in lines if text == "-" else [text]:
         found = interpret_reply(line, kind).model_dump() if reply else read(line).said()
         if as_json or text == "-":
             click.echo(json.dumps(found, ensure_ascii=False))
@@ -150,12 +151,8 @@ def _make_id(source: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point. Exit codes: 0 done, 1 failed, 2 wrong usage."""
-    try:
-        root.main(args=arguments, prog_name="pilotlight")
-    except PilotlightError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+    """Entry point."""
+    run_program(root, "pilotlight", arguments)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def _print_table(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
         table.add_column(title(column), overflow="fold")
     for row in rows:
         table.add_row(*(clean(_scalar(row.get(column))) for column in columns))
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = 240
     console.print(table)

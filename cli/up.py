@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
@@ -69,17 +71,18 @@ class Instance:
                 raise click.ClickException(f"The {name} server ended with code {child.returncode}.{self._tail(name)}")
 
     def stop(self) -> None:
-        """Stop both, the agent first; kill what does not end in time."""
-        for _, child in reversed(self._children):
-            if child.poll() is None:
-                child.terminate()
-            try:
-                child.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-        self._children.clear()
-        self._files.close()
+        """Stop both, the agent first; kill what does not end in time. A second Ctrl-C does not leave one behind."""
+        with _uninterrupted():
+            for _, child in reversed(self._children):
+                if child.poll() is None:
+                    child.terminate()
+                try:
+                    child.wait(_STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
+            self._children.clear()
+            self._files.close()
 
     def _start(self, module: str, name: str, port: int) -> None:
         if _answers(port):
@@ -106,7 +109,7 @@ class Instance:
 
 def serve_until_stopped(instance: Instance) -> None:
     """Start, say what to do next, and wait for Ctrl-C or SIGTERM."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    treat_stop_as_interrupt()
     click.echo("Starting ... (the first start imports PyTorch and measures this machine; give it a moment)")
     try:
         with instance:
@@ -123,6 +126,24 @@ def serve_until_stopped(instance: Instance) -> None:
                 instance.check()
     except KeyboardInterrupt:
         click.echo("Stopped.")
+
+
+def treat_stop_as_interrupt() -> None:
+    """SIGTERM unwinds like Ctrl-C, so that no server is left behind."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+@contextmanager
+def _uninterrupted() -> Generator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals only come to the main thread
+        return
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -47,6 +47,9 @@ def create(
     connection.post(connection.path("datasets"), body)
     try:
         _upload(connection, identity, path)
+    except KeyboardInterrupt:
+        connection.delete(connection.path(f"datasets/{identity}"))
+        raise
     except click.ClickException as error:
         connection.delete(connection.path(f"datasets/{identity}"))
         raise click.ClickException(

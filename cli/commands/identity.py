@@ -71,7 +71,7 @@ def api_key() -> None:
 @with_connection
 def create_key(connection: Connection, owner: str | None, name: str, expire_time: str | None, output: str) -> None:
     """Make a key and print it, this once."""
-    owner = owner or str(connection.get("/v1/whoami")["user"])
+    owner = _owner_id(connection, owner)
     body = {"displayName": name} | ({"expireTime": expire_time} if expire_time else {})
     made = connection.post(connection.path(f"users/{owner}/apiKeys"), {"apiKey": body})
     show(made, output)
@@ -87,9 +87,13 @@ def create_key(connection: Connection, owner: str | None, name: str, expire_time
 @with_connection
 def list_keys(connection: Connection, owner: str | None, output: str, **options: Any) -> None:
     """List keys, without their secrets."""
-    owner = owner or str(connection.get("/v1/whoami")["user"])
+    owner = _owner_id(connection, owner)
     keys = read_list(connection, connection.path(f"users/{owner}/apiKeys"), "apiKeys", **options)
-    show_list(keys, output, ("keyId", "displayName", "prefix", "createTime", "expireTime", "lastUsed"))
+    show_list(keys, output, ("keyId", "displayName", "prefix", "createTime", "expireTime", "lastUsedTime"))
+
+
+def _owner_id(connection: Connection, owner: str | None) -> str:
+    return (owner or str(connection.get("/v1/whoami")["user"])).rsplit("/", 1)[-1]
 
 
 @click.group()

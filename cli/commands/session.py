@@ -10,7 +10,7 @@ import click
 from cli.commands.options import dry_run_option, list_options, output_option, read_list, show_request, with_connection
 from cli.connection import Connection
 from cli.event_text import format_event
-from cli.feed import Feed, footer
+from cli.feed import Feed, calm, footer
 from cli.live import print_live
 from cli.output import show, show_list
 
@@ -71,7 +71,7 @@ def events(connection: Connection, session_id: str, wait: bool, after: int, scop
     if output == "text" and wait and sys.stdout.isatty():
         print_live(source)
     else:
-        for event in source:
+        for event in source if output == "json" else calm(source):
             text = json.dumps(event, ensure_ascii=False) if output == "json" else format_event(event)
             if text:
                 click.echo(text)
@@ -93,6 +93,8 @@ def get(connection: Connection, session_id: str, scope: str, output: str) -> Non
         return
     click.echo(f"Session ID: {found['sessionId']}")
     show(found, "text", _FIELDS)
+    if question := found.get("question"):
+        show({"question": f"{question['kind']} {question['questionId']}"}, "text")
     if plan := found.get("plan"):
         show({"planHash": plan["planHash"], "approvedBy": plan["approvedBy"], "estimatedUsd": plan["expectedUsd"],
               "atMostUsd": plan["highUsd"]}, "text")  # fmt: skip

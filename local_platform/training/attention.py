@@ -3,6 +3,10 @@
 A block-diagonal mask over the whole pack would cost the square of the pack. Here the rows are gathered into a few
 right-padded groups of similar length; in those plain causal attention is exact without any mask, because padding
 comes after every real token. The rest of the model runs on the packed sequence and wastes nothing.
+
+Rows that begin alike (the same system prompt, the same tools) keep that beginning only once in the pack: it comes
+first, and each row is the beginning and its own rest. A token's state depends on what is before it alone, so this
+is exact, gradients included; only attention still sees every row whole.
 """
 
 from dataclasses import dataclass
@@ -33,33 +37,38 @@ class Layout:
     """Where each token of a pack lies in the padded groups. Without groups, the pack is one row."""
 
     groups: tuple[Group, ...] = ()
+    shared: int = 0
+    """Tokens at the start of the pack that begin every row."""
     gather: torch.Tensor | None = None
     """(padded,) index into the pack; padding repeats a real token."""
     restore: torch.Tensor | None = None
     """(tokens,) index into the padded groups."""
-    padding: torch.Tensor | None = None
-    """(n,) the padded places that hold no token."""
+    unread: torch.Tensor | None = None
+    """(n,) the padded places whose output nothing reads: padding, and all copies of the beginning but the first."""
 
 
-def lay_out(lengths: np.ndarray, device: torch.device) -> Layout:
-    """The layout of a pack of rows with these lengths, in order."""
+def lay_out(lengths: np.ndarray, shared: int, device: torch.device) -> Layout:
+    """The layout of a pack of rows with these lengths, in order, whose first `shared` tokens are kept once."""
     if len(lengths) == 1:
         return Layout()
-    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    own = lengths - shared
+    starts = np.concatenate([[0], np.cumsum(own)[:-1]])  # of the row's own part, less the shared one
     groups: list[Group] = []
     gathers: list[np.ndarray] = []
     reals: list[np.ndarray] = []
     for members in _group(lengths):
-        longest = int(lengths[members].max())
-        columns = np.arange(longest)
-        groups.append(Group(len(members), longest))
-        gathers.append((starts[members, None] + np.minimum(columns, lengths[members, None] - 1)).ravel())
+        columns = np.arange(int(lengths[members].max()))
+        groups.append(Group(len(members), len(columns)))
+        within = np.minimum(columns, lengths[members, None] - 1)
+        gathers.append((within + np.where(within < shared, 0, starts[members, None])).ravel())
         reals.append((columns < lengths[members, None]).ravel())
     gather, real = np.concatenate(gathers), np.concatenate(reals)
-    restore = np.empty(int(lengths.sum()), dtype=np.int64)
-    restore[gather[real]] = np.flatnonzero(real)
-    to_device = [torch.from_numpy(part).to(device) for part in (gather, restore, np.flatnonzero(~real))]
-    return Layout(tuple(groups), *to_device)
+    places = np.flatnonzero(real)
+    restore = np.empty(shared + int(own.sum()), dtype=np.int64)
+    restore[gather[places[::-1]]] = places[::-1]  # backwards: of several copies the first stays
+    unread = np.setdiff1d(np.arange(len(gather)), restore)
+    to_device = [torch.from_numpy(part).to(device) for part in (gather, restore, unread)]
+    return Layout(tuple(groups), shared, *to_device)
 
 
 def _group(lengths: np.ndarray) -> list[np.ndarray]:
@@ -71,7 +80,7 @@ def _group(lengths: np.ndarray) -> list[np.ndarray]:
 
 
 class _Pad(torch.autograd.Function):
-    """(tokens, features) -> (padded, features). A gather whose backward is a gather too, not a slow scatter."""
+    """(tokens, features) -> (padded, features). Backward is a gather and a sum over the copies, not a slow scatter."""
 
     @staticmethod
     def forward(ctx: Any, packed: torch.Tensor, layout: Layout) -> torch.Tensor:
@@ -81,11 +90,20 @@ class _Pad(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return grad_outputs[0].index_select(0, ctx.layout.restore), None
+        layout, (gradient,) = ctx.layout, grad_outputs
+        packed = gradient.index_select(0, layout.restore)
+        if layout.shared:
+            parts = gradient.split([group.rows * group.length for group in layout.groups])
+            copies = [
+                part.view(group.rows, group.length, -1)[:, : layout.shared].sum(0)
+                for group, part in zip(layout.groups, parts, strict=True)
+            ]
+            packed[: layout.shared] = sum(copies[1:], start=copies[0])
+        return packed, None
 
 
 class _Unpad(torch.autograd.Function):
-    """(padded, features) -> (tokens, features); padding gets a zero gradient."""
+    """(padded, features) -> (tokens, features); what nothing reads gets a zero gradient."""
 
     @staticmethod
     def forward(ctx: Any, padded: torch.Tensor, layout: Layout) -> torch.Tensor:
@@ -96,7 +114,7 @@ class _Unpad(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None]:
         gradient = grad_outputs[0].index_select(0, ctx.layout.gather)
-        return gradient.index_fill_(0, ctx.layout.padding, 0), None
+        return gradient.index_fill_(0, ctx.layout.unread, 0), None
 
 
 def attend(

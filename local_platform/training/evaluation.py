@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from local_platform.training.forward import pack_losses
+from local_platform.training.forward import Network
 from local_platform.training.model import Device
 from local_platform.training.packing import Budget, Pack, build_pack, fill
 from local_platform.training.rows import Rows
@@ -21,7 +21,6 @@ class Evaluator:
     def __init__(self, rows: Rows, budget: Budget, device: Device) -> None:
         counted = np.flatnonzero(rows.weights > 0)
         tokens = max(budget.tokens if budget.rows is None else 0, MIN_TOKENS)
-        self._device = device
         self._packs: list[Pack] = [
             build_pack(rows, chosen, device.device) for chosen in fill(rows.lengths, counted, Budget(tokens))
         ]
@@ -29,14 +28,14 @@ class Evaluator:
         self.tokens = int(rows.lengths[counted].sum())
 
     @torch.no_grad()
-    def loss(self, model: torch.nn.Module, check: Callable[[], None]) -> float:
+    def loss(self, network: Network, check: Callable[[], None]) -> float:
         """The mean over all trained tokens. `check` is called between passes and may raise to stop."""
-        model.eval()
+        network.layers.eval()
         total, count = 0.0, 0
         for pack in self._packs:
             check()
-            losses = pack_losses(model, pack, self._device)
+            losses = network.losses(pack)
             total += losses.double().sum().item()
             count += losses.numel()
-        model.train()
+        network.layers.train()
         return total / count

@@ -17,7 +17,7 @@ from peft import PeftModel
 
 from local_platform.training.checkpoint import Checkpoint, Position, Tensors
 from local_platform.training.evaluation import Evaluator
-from local_platform.training.forward import pack_losses
+from local_platform.training.forward import build_network
 from local_platform.training.model import Device, adapter_state, load_adapter_state, trainable
 from local_platform.training.packing import Plan, build_pack
 from local_platform.training.progress import Metrics, Progress
@@ -50,7 +50,7 @@ class Loop:
         self, spec: JobSpec, device: Device, model: PeftModel, rows: Rows, plan: Plan, evaluator: Evaluator | None
     ) -> None:
         self._spec, self._device, self._model, self._rows, self._plan = spec, device, model, rows, plan
-        self._network = model.get_base_model()
+        self._network = build_network(model, device)
         self._evaluator = evaluator
         self._parameters = trainable(model)
         self._optimizer = torch.optim.AdamW(
@@ -82,7 +82,7 @@ class Loop:
     def run(self, outputs: Outputs, stop: StopSignal) -> bool:
         """Train to the end; True when it was an early stop. On SIGTERM: saves, then raises Stopped."""
         stop.defer()
-        self._network.train()
+        self._network.layers.train()
         saved_at = time.monotonic()
         try:
             while True:
@@ -140,7 +140,7 @@ class Loop:
     def _accumulate(self, chosen: np.ndarray, trained: int) -> float:
         """Add one pass's share of the step's gradient; returns its share of the step's loss."""
         pack = build_pack(self._rows, chosen, self._device.device)
-        losses = pack_losses(self._network, pack, self._device)
+        losses = self._network.losses(pack)
         share = (losses * pack.weights).sum() / trained
         share.backward()
         return share.item()

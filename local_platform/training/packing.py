@@ -13,6 +13,9 @@ import torch
 from local_platform.training.attention import Layout, lay_out
 from local_platform.training.rows import Rows
 
+MIN_SHARED = 8
+"""Shorter common beginnings are not worth their bookkeeping."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -24,7 +27,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Pack:
-    """One forward pass over rows laid end to end. T tokens, of which L predict a trained token."""
+    """One forward pass: rows end to end, a common beginning once. T tokens, of which L predict a trained one."""
 
     ids: torch.Tensor
     """(1, T) int64"""
@@ -89,21 +92,40 @@ class Plan:
 
 def build_pack(rows: Rows, chosen: np.ndarray, device: torch.device) -> Pack:
     """The pass of these rows. Each is cut before its last trained token: what follows changes no loss."""
-    lengths = rows.useful_lengths[chosen]
-    starts = rows.offsets[chosen]
-    ids = np.concatenate([rows.ids[s : s + n] for s, n in zip(starts, lengths, strict=True)])
-    following = np.concatenate([np.arange(s + 1, s + n + 1) for s, n in zip(starts, lengths, strict=True)])
-    predicting = np.flatnonzero(rows.trained[following])
-    positions = following - 1 - np.repeat(starts, lengths)
-    weights = np.repeat(rows.weights[chosen], lengths)[predicting]
+    lengths, starts = rows.useful_lengths[chosen], rows.offsets[chosen]
+    shared = _shared_start(rows, chosen)
+    own = lengths - shared
+    places = np.concatenate(
+        [np.arange(starts[0], starts[0] + shared)]
+        + [np.arange(a, b) for a, b in zip(starts + shared, starts + lengths, strict=True)]
+    )
+    following = places + 1
+    trained = rows.trained[following]
+    trained[:shared] = False
+    predicting = np.flatnonzero(trained)
+    positions = places - np.concatenate([np.repeat(starts[:1], shared), np.repeat(starts, own)])
+    weights = np.repeat(rows.weights[chosen], own)[predicting - shared]
     return Pack(
-        ids=_to(device, ids.astype(np.int64)[None]),
+        ids=_to(device, rows.ids[places].astype(np.int64)[None]),
         positions=_to(device, positions[None]),
-        layout=lay_out(lengths, device),
+        layout=lay_out(lengths, shared, device),
         predicting=_to(device, predicting),
         targets=_to(device, rows.ids[following[predicting]].astype(np.int64)),
         weights=_to(device, weights),
     )
+
+
+def _shared_start(rows: Rows, chosen: np.ndarray) -> int:
+    """How many tokens all rows have in common before any of them predicts a trained one; 0 if too few to matter."""
+    if len(chosen) == 1:
+        return 0
+    limit = int(rows.prompt_lengths[chosen].min()) - 1
+    if limit < MIN_SHARED:
+        return 0
+    starts = rows.ids[rows.offsets[chosen][:, None] + np.arange(limit)]
+    differing = np.flatnonzero((starts != starts[0]).any(axis=0))
+    shared = int(differing[0]) if len(differing) else limit
+    return shared if shared >= MIN_SHARED else 0
 
 
 def _to(device: torch.device, values: np.ndarray) -> torch.Tensor:

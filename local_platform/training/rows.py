@@ -62,6 +62,13 @@ class Rows:
         last = np.maximum.reduceat(positions, self.offsets[:-1]) if len(self) else np.zeros(0, dtype=np.int64)
         return last - self.offsets[:-1]
 
+    @cached_property
+    def prompt_lengths(self) -> np.ndarray:
+        """(rows,) tokens before the first trained one."""
+        positions = np.where(self.trained, np.arange(len(self.trained)), len(self.trained))
+        first = np.minimum.reduceat(positions, self.offsets[:-1]) if len(self) else np.zeros(0, dtype=np.int64)
+        return first - self.offsets[:-1]
+
     def select(self, chosen: np.ndarray) -> "Rows":
         """The rows at these positions, in this order."""
         parts = [np.arange(a, b) for a, b in self.bounds[chosen].tolist()]

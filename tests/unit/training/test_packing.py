@@ -8,12 +8,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from peft import PeftModel
+from transformers import PreTrainedModel
 
-from local_platform.training.forward import pack_losses
+from local_platform.training.forward import build_network
 from local_platform.training.model import Device, add_adapter, load_base, trainable
 from local_platform.training.packing import Budget, Plan, build_pack, fill
 from local_platform.training.rows import Example, Rows, RowsBuilder, load_rows, save_rows
 from local_platform.training.schedule import learning_rate
+from local_platform.training.spec import JobSpec
 from tests.fixtures.training import SpecMaker
 
 CPU = Device(torch.device("cpu"), torch.float32)
@@ -96,39 +99,88 @@ def test_rows_survive_the_disk(tmp_path: Path) -> None:
     assert loaded.line.tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize(
-    "lengths",
-    [[7, 7, 7], [30, 2, 9, 31, 17], [200, 3, 4, 5, 6, 7, 90], [64], [2, 2]],
-    ids=["equal", "mixed", "one long", "single", "shortest"],
-)
-def test_packed_equals_one_row_at_a_time(make_spec: SpecMaker, lengths: list[int]) -> None:
-    """Losses and gradients, row by row, against transformers' own attention on single rows."""
+def alike_rows(begin: int, lengths: list[int]) -> Rows:
+    """Rows of random tokens that all begin with the same `begin` tokens; the last three are trained."""
+    rng, builder = np.random.default_rng(5), RowsBuilder()
+    start = [int(token) for token in rng.integers(0, 250, begin)]
+    for index, length in enumerate(lengths):
+        ids = [*start, *(int(token) for token in rng.integers(0, 250, length))]
+        builder.add(Example(ids, [(len(ids) - 3, len(ids))], 1.0, index, index + 1))
+    return builder.build()
+
+
+CASES = {
+    "equal": random_rows([7, 7, 7]),
+    "mixed": random_rows([30, 2, 9, 31, 17]),
+    "one long": random_rows([200, 3, 4, 5, 6, 7, 90]),
+    "single": random_rows([64]),
+    "shortest": random_rows([2, 2]),
+    "alike": alike_rows(40, [20, 25, 22]),
+    "alike, of all lengths": alike_rows(40, [4, 90, 250, 8, 9, 40]),
+    "alike up to the last prompt token": alike_rows(40, [4, 4]),
+    "the same row twice": alike_rows(40, [3, 3]),
+}
+
+
+@pytest.mark.parametrize("rows", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("fast", [True, False], ids=["fast layers", "plain layers"])
+def test_packed_equals_one_row_at_a_time(make_spec: SpecMaker, rows: Rows, fast: bool) -> None:
+    """Losses and gradients, row by row, against transformers' own attention and PEFT's own layers on single rows."""
     spec = make_spec(lora_alpha_ratio=8.0)
-    rows, everything = random_rows(lengths), np.arange(len(lengths))
-    torch.manual_seed(3)
-    base = load_base(spec, CPU)
+    device = CPU if fast else Device(torch.device("cpu"), torch.float64)
+    packed, gradients = packed_losses(spec, rows, device)
+    single, expected = single_losses(spec, rows)
+    torch.testing.assert_close(packed, single, rtol=1e-5, atol=1e-5)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(ours.float(), theirs, rtol=1e-3, atol=1e-4)
+
+
+def adapted(spec: JobSpec, device: Device) -> tuple[PreTrainedModel, PeftModel]:
+    """The base with an adapter that does something."""
+    base = load_base(spec, device)
     model = add_adapter(base, spec)
+    torch.manual_seed(3)
     for parameter in trainable(model):
         torch.nn.init.normal_(parameter, std=0.05)
-    network = model.get_base_model()
+    return base, model
 
-    packed = pack_losses(network, build_pack(rows, everything, CPU.device), CPU)
-    packed.sum().backward()
-    gradients = [parameter.grad for parameter in trainable(model)]
-    model.zero_grad()
 
+def packed_losses(spec: JobSpec, rows: Rows, device: Device) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    _, model = adapted(spec, device)
+    losses = build_network(model, device).losses(build_pack(rows, np.arange(len(rows)), device.device))
+    losses.sum().backward()
+    return losses, [grad for parameter in trainable(model) if (grad := parameter.grad) is not None]
+
+
+def single_losses(spec: JobSpec, rows: Rows) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    base, model = adapted(spec, CPU)
     base.config._attn_implementation = "eager"  # pyright: ignore[reportPrivateUsage]
-    single: list[torch.Tensor] = []
+    losses: list[torch.Tensor] = []
     for start, end in rows.bounds.tolist():
         ids = torch.from_numpy(rows.ids[start:end].astype(np.int64))
-        logits = network(input_ids=ids[None]).logits[0, :-1]
-        losses = torch.nn.functional.cross_entropy(logits, ids[1:], reduction="none")
-        single.append(losses[torch.from_numpy(rows.trained[start + 1 : end])])
-    torch.cat(single).sum().backward()
+        logits = base(input_ids=ids[None]).logits[0, :-1]
+        each = torch.nn.functional.cross_entropy(logits, ids[1:], reduction="none")
+        losses.append(each[torch.from_numpy(rows.trained[start + 1 : end])])
+    torch.cat(losses).sum().backward()
+    return torch.cat(losses), [grad for parameter in trainable(model) if (grad := parameter.grad) is not None]
 
-    torch.testing.assert_close(packed, torch.cat(single), rtol=1e-5, atol=1e-5)
-    for ours, parameter in zip(gradients, trainable(model), strict=True):
-        torch.testing.assert_close(ours, parameter.grad, rtol=1e-4, atol=1e-4)
+
+def test_a_common_beginning_is_kept_once() -> None:
+    rows = alike_rows(40, [20, 25, 22])
+    pack = build_pack(rows, np.arange(3), CPU.device)
+    assert pack.ids.shape[1] == 40 + 20 + 25 + 22 - 3
+    assert pack.positions[0, 40:60].tolist() == [*range(40, 59), 40]
+    assert pack.layout.shared == 40
+
+
+def test_a_trained_token_is_never_shared() -> None:
+    builder = RowsBuilder()
+    for index in range(2):
+        builder.add(Example(list(range(30)), [(12, 15), (25, 30)], float(index + 1), index, index + 1))
+    pack = build_pack(builder.build(), np.arange(2), CPU.device)
+    assert pack.layout.shared == 11
+    assert pack.targets.tolist() == [12, 13, 14, 25, 26, 27, 28, 29] * 2
+    assert pack.weights.tolist() == [1.0] * 8 + [2.0] * 8
 
 
 def test_the_learning_rate_ramps_up_and_down() -> None:

@@ -16,6 +16,8 @@ from pilotlight.errors import InvalidArgument
 
 WINDOW = timedelta(days=31)
 """The longest range of one call [P108]."""
+_YEARS = 2000, 3000
+"""Times outside cannot be meant, and days around the ends of the calendar cannot be computed with."""
 router = APIRouter(tags=["billing"])
 
 
@@ -64,14 +66,18 @@ def _check_dimension(dimension: str) -> None:
 def _moment(text: str | None, field: str) -> datetime:
     if not text:
         raise InvalidArgument(f"Missing required parameter '{field}'.")
+    wrong = InvalidArgument(f"Invalid {field} {text[:40]!r}.", hint="Write it as 2026-11-21T00:00:00Z.")
     try:
-        return parse_rfc3339(text)
-    except ValueError:
-        raise InvalidArgument(f"Invalid {field} {text[:40]!r}.", hint="Write it as 2026-11-21T00:00:00Z.") from None
+        moment = parse_rfc3339(text)
+    except (ValueError, OverflowError):
+        raise wrong from None
+    if not _YEARS[0] <= moment.year < _YEARS[1]:
+        raise wrong
+    return moment
 
 
 def _zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidArgument(f"Unknown timezone {name[:60]!r}.", hint="Use an IANA name such as UTC.") from None

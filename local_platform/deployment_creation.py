@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlmodel import Session
@@ -19,6 +19,8 @@ from pilotlight.errors import FailedPrecondition, InvalidArgument, NotFound
 from pilotlight.identity import Principal
 from pilotlight.listing import apply_update
 from pilotlight.names import CATALOGUE_ACCOUNT, check_id, expand_name, parse_name
+
+_LATEST = datetime(3000, 1, 1, tzinfo=UTC)
 
 
 def find_deployable(db: Session, account: str, reference: str) -> ModelRow:
@@ -125,8 +127,8 @@ def _has_addons(db: Session, row: DeploymentRow) -> bool:
 def _changeable(request: DeploymentRequest) -> Json:
     if request.expire_time is not None and request.expire_time.tzinfo is None:
         raise InvalidArgument("Invalid expireTime: it needs a time zone, such as 'Z' at its end.")
-    if request.expire_time is not None and request.expire_time <= now():
-        raise InvalidArgument("Invalid expireTime: it lies in the past.")
+    if request.expire_time is not None and not now() < request.expire_time < _LATEST:
+        raise InvalidArgument("Invalid expireTime: it lies in the past, or too far in the future.")
     return {
         "displayName": request.display_name,
         "description": request.description,

@@ -5,6 +5,8 @@ Refused fields are typed, so that their harmless values (absent, false, 0, empty
 
 from typing import Any
 
+from pydantic import Field
+
 from local_platform.bodies import WireFloat, WireInt
 from pilotlight.errors import InvalidArgument
 from pilotlight.plan import Wire
@@ -17,7 +19,7 @@ class JobRequest(Wire):
     base_model: str | None = None
     warm_start_from: str | None = None
     output_model: str | None = None
-    display_name: str = ""
+    display_name: str = Field(default="", max_length=63)
     evaluation_dataset: str | None = None
     eval_auto_carveout: bool | None = None
     """Carve an evaluation set out of the dataset; on by default where no evaluation dataset is given [P51]."""

@@ -8,12 +8,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import psutil
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME")
+
+
+GONE_SECONDS = 10.0
+"""How long a killed process may take to leave."""
 
 
 class ProcessRef(NamedTuple):
@@ -89,8 +94,10 @@ class LocalLauncher:
         """See Launcher."""
         if self.alive(process):
             os.killpg(process.pid, signal.SIGKILL)
-            if child := self._children.get(process):
-                child.wait()
+            # Two trainers must never write into one folder: do not return before this one is gone.
+            deadline = time.monotonic() + GONE_SECONDS
+            while self.alive(process) and time.monotonic() < deadline:
+                time.sleep(0.02)
 
 
 def child_environment(threads: int) -> dict[str, str]:

@@ -18,8 +18,10 @@ def main() -> None:
     """Serve until stopped; runners are stopped with it, and go on at the next start."""
     settings = with_platform_key(Settings())
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for noisy in ("httpx", "uvicorn.error"):  # a turn's socket is a server too: it would say so at each turn
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     app = build_app(settings)
+    log.info("Serving %s", settings.control_url)
     # An event stream may stay open for hours; a stop must not wait for its reader.
     uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, timeout_graceful_shutdown=3)
 

@@ -87,7 +87,7 @@ def _money(value: Decimal | float | str | None) -> str:
     return "unknown" if value is None else show(Decimal(str(value)))
 
 
-def _literal(value: object) -> str:
+def literal(value: object) -> str:
     """A Python literal that may stand in a fenced block: nothing in it can end the fence."""
     text = pprint.pformat(value, width=100, sort_dicts=False)
     return text.replace("`", "\\x60").replace("\n", "\n    ")
@@ -111,7 +111,7 @@ def _environment() -> Environment:
         plain=plain,
         code=code,
         value=_value,
-        literal=_literal,
+        literal=literal,
         short=lambda name: str(name).rsplit("/", 1)[-1],
     )
     return environment

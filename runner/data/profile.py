@@ -14,6 +14,8 @@ ROLES = ("system", "user", "assistant", "tool", "function", "developer")
 CHARACTERS_PER_TOKEN = 4.0
 TOKENS_PER_MESSAGE = 5
 _LABEL_LENGTH = 48
+SKETCHED_ROWS = 200_000
+"""Rows that are compared by sketch, to bound memory; beyond, near duplicates are those that differ in numbers only."""
 
 
 @dataclass
@@ -49,7 +51,7 @@ def profile_file(path: Path, broken: dict[int, str]) -> Profile:
     for line in read_lines(path):
         profile.rows += 1
         _take(profile, findings, seen, line, broken)
-    profile.labelled = bool(profile.labels) and len(profile.labels) <= max(2, profile.usable // 5)
+    profile.labelled = bool(profile.labels) and len(profile.labels) <= max(2, profile.usable // 3)
     seen.report(profile, findings)
     profile.findings = findings.listed()
     return profile
@@ -121,7 +123,7 @@ def _check_roles(row: dict[str, Any]) -> str:
 def _note_repetition(
     profile: Profile, findings: Findings, seen: _Seen, number: int, row: dict[str, Any], answer: str
 ) -> None:
-    keys = keys_of(row)
+    keys = keys_of(row, sketch=profile.usable < SKETCHED_ROWS)
     profile.groups.append(keys.group)
     if first := seen.exact.get(keys.exact):
         findings.add("exact_duplicate", "warning", number, f"the same as line {first}")

@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 
 from pilotlight.plan import canonical_json
 
 _WORD = re.compile(r"\w+")
 _DIGITS = re.compile(r"\d+")
+_SKETCH_WORDS, _BANDS = 12, 8
+_RANDOM = np.random.default_rng(42)
+_MULTIPLIERS = _RANDOM.integers(1, 2**63, 4 * _BANDS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+_ADDENDS = _RANDOM.integers(0, 2**63, 4 * _BANDS, dtype=np.uint64)
 
 
 class Line(NamedTuple):
@@ -79,8 +84,11 @@ class Keys(NamedTuple):
     """Rows that share one of these are near duplicates: equal but for numbers, or (longer ones) for a few words."""
 
 
-def keys_of(row: dict[str, Any]) -> Keys:
-    """The keys of a row. System messages count for `exact` only: a shared one must not make rows alike."""
+def keys_of(row: dict[str, Any], sketch: bool = True) -> Keys:
+    """The keys of a row. System messages count for `exact` only: a shared one must not make rows alike.
+
+    Without `sketch`, longer rows that differ in a few words are not told; it takes most of the time and memory.
+    """
     messages = messages_of(row)
     spoken = [message for message in messages if message.get("role") != "system"]
     asked = [message for message in prompt_of(row) if message.get("role") != "system"]
@@ -89,7 +97,7 @@ def keys_of(row: dict[str, Any]) -> Keys:
         _hash(canonical_json([messages, row.get("tools")])),
         _hash(" ".join(words)),
         _hash(" ".join(text_of(message) for message in asked)),
-        (_hash(_DIGITS.sub("0", " ".join(words))), *_sketch(words[:96])),
+        (_hash(_DIGITS.sub("0", " ".join(words))), *(_sketch(words[:96]) if sketch else ())),
     )
 
 
@@ -98,11 +106,14 @@ def _words(text: str) -> list[str]:
 
 
 def _sketch(words: list[str]) -> tuple[int, ...]:
-    """A key from the four smallest hashes of all runs of three words; none for texts too short to compare that way."""
-    if len(words) < 12:
+    """MinHash over runs of three words, 8 bands of 4: two texts that share 85 % of their runs share a band almost
+    surely, two that share 30 % hardly ever. Nothing for texts too short to compare that way."""
+    if len(words) < _SKETCH_WORDS:
         return ()
-    shingles = {zlib.crc32(" ".join(words[at : at + 3]).encode()) for at in range(len(words) - 2)}
-    return (_hash(repr(sorted(shingles)[:4])),)
+    shingles = [zlib.crc32(" ".join(words[at : at + 3]).encode()) for at in range(len(words) - 2)]
+    mixed = np.array(shingles, dtype=np.uint64)[:, None] * _MULTIPLIERS + _ADDENDS
+    smallest = (mixed >> np.uint64(24)).min(axis=0).reshape(_BANDS, -1)
+    return tuple(_hash(f"{band}:{smallest[band].tobytes().hex()}") for band in range(_BANDS))
 
 
 def _hash(text: str) -> int:

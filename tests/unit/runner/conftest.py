@@ -98,6 +98,10 @@ class Control:
             plan_hash=question.plan_hash,
         )
 
+    def forget_end(self) -> None:
+        """As after a reopening of the session."""
+        self.finished = None
+
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [event["payload"] for event in self.events if event["type"] == kind]
 

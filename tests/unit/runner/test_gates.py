@@ -264,7 +264,7 @@ def test_follow_up_after_success_uses_the_staged_data(desk: Any, control: Any) -
         control.reply("ok")
         desk.run()
     assert control.finished["status"] == "succeeded"
-    control.finished = None
+    control.forget_end()
     control.instructions.append("Now try it with rank 4 and 2 epochs.")
     desk.run()
     plan = plan_of(control)
@@ -279,7 +279,8 @@ def test_follow_up_after_success_uses_the_staged_data(desk: Any, control: Any) -
 def test_a_turn_after_the_end_says_the_end_again(desk: Any, control: Any) -> None:
     control.instructions = ["Which base models do you support?"]
     desk.run()
-    message, control.finished = control.finished["message"], None
+    message = control.finished["message"]
+    control.forget_end()
     desk.run()
     assert control.finished["message"] == message
 
@@ -308,7 +309,7 @@ def test_resume_is_strict(desk: Any, control: Any) -> None:
     desk.run()
     turn, saver = desk.turn(), open_saver(desk.work / "state" / "graph.db")
     graph, config = build_graph(turn, saver), make_config(turn.context.session)
-    assert config["configurable"][STRICT_RESUME] is True
+    assert config.get("configurable", {})[STRICT_RESUME] is True
     (interrupt,) = graph.get_state(config).interrupts
     control.reply("ok")
     graph.invoke(Command(resume={interrupt.id: interrupt.value}), config, durability="sync")

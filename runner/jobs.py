@@ -122,8 +122,8 @@ class _Follower:
         now = (state, step, progress.get("evalLoss"))
         if now != self._seen:
             self._seen, self._moved = now, time.monotonic()
-        # A job of days must not fill the log: one event per percent, state and evaluation.
-        news = (state, int(progress.get("percent") or 0), progress.get("evalLoss"))
+        # A person reads this, and a job of days must not fill the log: an event per 5 percent, state and evaluation.
+        news = (state, int(progress.get("percent") or 0) // 5, progress.get("evalLoss"))
         if news != self._told:
             self._told = news
             key = f"job/{self._name}/{state}/{step}/{progress.get('evalLoss')}"

@@ -31,6 +31,10 @@ class BlobStore:
         file.replace(target)
         return digest
 
+    def digests(self) -> list[str]:
+        """All that is stored."""
+        return [entry.name for entry in self.folder.iterdir()]
+
     def discard(self, digest: str) -> None:
         """Delete a blob nobody refers to any more; a missing one is fine."""
         self.path(digest).unlink(missing_ok=True)

@@ -1,4 +1,8 @@
-"""What signed URLs reach: PUT of a registered upload, GET of a file below the platform's home. No key is asked for."""
+"""What signed URLs reach: PUT of a registered upload, GET of a file below the platform's home. No key is asked for.
+
+Known limit: `fireworks.lib.dataset_upload.upload_dataset_shards` refuses URLs that are not https, and this server
+speaks http unless a proxy with TLS stands before it. Plain PUTs to the same URLs work, and so does `datasets.upload`.
+"""
 
 import re
 from pathlib import Path

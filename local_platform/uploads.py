@@ -77,6 +77,7 @@ def clean_uploads(platform: Platform) -> None:
         else:
             for part in (*entry.glob("*.part"), *entry.glob(".joined-*")):
                 part.unlink(missing_ok=True)
+    _clean_blobs(platform)
 
 
 def clean_expired(platform: Platform) -> None:
@@ -90,3 +91,12 @@ def clean_expired(platform: Platform) -> None:
 def _folders(platform: Platform) -> list[Path]:
     folder = platform.home / "uploads"
     return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _clean_blobs(platform: Platform) -> None:
+    # A crash between storing a blob and committing its dataset leaves the blob without one.
+    with platform.reading() as db:
+        known = {row.body.get("contentHash") for row in select_rows(db, DatasetRow)}
+    for digest in platform.blobs.digests():
+        if digest not in known:
+            platform.blobs.discard(digest)

@@ -24,7 +24,7 @@ def carve_out(rows: Rows) -> tuple[Rows, Rows | None]:
     if len(contents) < 2:
         return rows, None
     held = _choose(counts, min(MAX_ROWS, max(1, round(SHARE * len(sources)))))[content_of][source_of]
-    return rows.select(np.flatnonzero(~held)), rows.select(np.flatnonzero(held))
+    return rows.select(~held), rows.select(held)
 
 
 def _choose(counts: np.ndarray, target: int) -> np.ndarray:

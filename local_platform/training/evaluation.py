@@ -7,7 +7,7 @@ import torch
 
 from local_platform.training.forward import Network
 from local_platform.training.model import Device
-from local_platform.training.packing import Budget, Pack, build_pack, fill
+from local_platform.training.packing import Budget, build_pack, fill
 from local_platform.training.rows import Rows
 
 MIN_TOKENS = 2048
@@ -15,15 +15,14 @@ MIN_TOKENS = 2048
 
 
 class Evaluator:
-    """One evaluation set, packed once. Message weights choose the tokens; rows of negative weight show what not to
+    """One evaluation set. Message weights choose the tokens; rows of negative weight show what not to
     say and are left out; all others count alike."""
 
     def __init__(self, rows: Rows, budget: Budget, device: Device) -> None:
         counted = np.flatnonzero(rows.weights > 0)
         tokens = max(budget.tokens if budget.rows is None else 0, MIN_TOKENS)
-        self._packs: list[Pack] = [
-            build_pack(rows, chosen, device.device) for chosen in fill(rows.lengths, counted, Budget(tokens))
-        ]
+        self._source, self._device = rows, device.device
+        self._passes = fill(rows.lengths, counted, Budget(tokens))
         self.rows = len(counted)
         self.tokens = int(rows.lengths[counted].sum())
 
@@ -32,9 +31,9 @@ class Evaluator:
         """The mean over all trained tokens. `check` is called between passes and may raise to stop."""
         network.layers.eval()
         total, count = 0.0, 0
-        for pack in self._packs:
+        for chosen in self._passes:
             check()
-            losses = network.losses(pack)
+            losses = network.losses(build_pack(self._source, chosen, self._device))
             total += losses.double().sum().item()
             count += losses.numel()
         network.layers.train()

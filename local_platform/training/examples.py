@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from local_platform.training.render import Renderer
 from local_platform.training.rows import Rows, RowsBuilder, load_rows, save_rows
 from pilotlight.dataset import iter_rows
@@ -64,14 +62,14 @@ def _render_file(source: Source, renderer: Renderer, on_row: Callable[[], None])
 
 
 def _trainable(rows: Rows, path: Path) -> Rows:
-    kept = np.flatnonzero((rows.trained_counts > 0) & (rows.weights != 0))
-    if not len(kept):
+    kept = (rows.trained_counts > 0) & (rows.weights != 0)
+    if not kept.any():
         raise InvalidArgument(
             f"No row of {path.name} has a token to train on.",
             hint="Every row needs an assistant message of weight 1 that begins within the context length.",
         )
-    if len(kept) < len(rows):
-        dropped = np.setdiff1d(np.arange(len(rows)), kept)
-        lines = ", ".join(str(line) for line in rows.line[dropped[:10]])
-        log.warning("%d of %d rows train on nothing and are left out; lines %s", len(dropped), len(rows), lines)
-    return rows.select(kept) if len(kept) < len(rows) else rows
+    if kept.all():
+        return rows
+    lines = ", ".join(str(line) for line in rows.line[~kept][:10])
+    log.warning("%d of %d rows train on nothing and are left out; lines %s", (~kept).sum(), len(rows), lines)
+    return rows.select(kept)

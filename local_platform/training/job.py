@@ -45,6 +45,16 @@ def run_job(spec: JobSpec, progress: Progress, stop: StopSignal) -> None:
     plan = Plan(training.lengths, budget, spec.gradient_accumulation_steps, spec.epochs, spec.seed)
     evaluator = Evaluator(evaluation, budget, device) if evaluation is not None else None
     loop = Loop(spec, device, model, training, plan, evaluator)
+    log.info(
+        "%d training rows, %d evaluation rows, %d steps, %d adapter parameters, %s %s, %d threads",
+        len(training),
+        len(evaluation) if evaluation is not None else 0,
+        loop.total,
+        model.num_parameters(only_trainable=True),
+        device.device,
+        device.dtype,
+        spec.threads,
+    )
     digest, folder = spec.digest(), spec.work_directory / "checkpoints"
     if checkpoint := load_checkpoint(folder, digest):
         log.info("Going on from the checkpoint at step %d", checkpoint.position.step)
@@ -53,6 +63,7 @@ def run_job(spec: JobSpec, progress: Progress, stop: StopSignal) -> None:
         stopped = loop.run(Outputs(progress, metrics, lambda c: save_checkpoint(folder, digest, c)), stop)
     save_adapter(model, loop.result(), spec.base_model_directory, spec.output_directory)
     finish(loop, progress, early=stopped)
+    log.info("%s", progress.read()["message"])
 
 
 def finish(loop: Loop, progress: Progress, *, early: bool) -> None:

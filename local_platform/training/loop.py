@@ -83,6 +83,7 @@ class Loop:
         """Train to the end; True when it was an early stop. On SIGTERM: saves, then raises Stopped."""
         stop.defer()
         self._network.layers.train()
+        self._report(outputs.progress)
         saved_at = time.monotonic()
         try:
             while True:
@@ -171,10 +172,15 @@ class Loop:
         assert self._evaluator is not None
         position, started = self.position, Stopwatch()
         row: dict[str, float] = {"step": position.step, "epoch": round(self._epoch(), 6)}
-        loss = self._evaluator.loss(self._network, stop.check)
+
+        def check() -> None:
+            stop.check()
+            outputs.progress.tick("Evaluating.")
+
+        loss = self._evaluator.loss(self._network, check)
         if position.step == 0 and self._spec.warm_start_directory is not None:
             with self._model.disable_adapter():
-                row |= {"evalLoss": self._evaluator.loss(self._network, stop.check), "warmStartEvalLoss": loss}
+                row |= {"evalLoss": self._evaluator.loss(self._network, check), "warmStartEvalLoss": loss}
         else:
             row["evalLoss"] = loss
         if position.step > 0 and (position.best_loss is None or loss < position.best_loss):

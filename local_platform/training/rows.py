@@ -26,8 +26,8 @@ class Example:
 
 @dataclass(frozen=True)
 class Rows:
-    """Examples end to end. `ids` (tokens,) int32; `trained` (tokens,) bool; `offsets` (rows + 1,) int64;
-    `weights` (rows,) float32; `row` and `line` (rows,) int64 say where each came from."""
+    """Examples end to end. `ids` (tokens,) int32; `trained` (tokens,) bool; `offsets` (rows + 1,) int64; the others
+    (rows,): `weights` float32, all others int64."""
 
     ids: np.ndarray
     trained: np.ndarray
@@ -35,6 +35,12 @@ class Rows:
     weights: np.ndarray
     row: np.ndarray
     line: np.ndarray
+    trained_counts: np.ndarray
+    """Tokens that carry loss."""
+    prompt_lengths: np.ndarray
+    """Tokens before the first that carries loss."""
+    useful_lengths: np.ndarray
+    """Tokens up to, not including, the last that carries loss: what follows cannot change it. 0 if none does."""
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -49,67 +55,50 @@ class Rows:
         """(rows,) tokens of each row."""
         return np.diff(self.offsets)
 
-    @cached_property
-    def trained_counts(self) -> np.ndarray:
-        """(rows,) tokens of each row that carry loss."""
-        sums = np.concatenate([[0], np.cumsum(self.trained, dtype=np.int64)])
-        return sums[self.offsets[1:]] - sums[self.offsets[:-1]]
+    def select(self, kept: np.ndarray) -> "Rows":
+        """The rows that the (rows,) mask keeps, in their order."""
+        tokens = np.repeat(kept, self.lengths)
+        offsets = np.concatenate([[0], np.cumsum(self.lengths[kept])]).astype(np.int64)
+        per_row = (getattr(self, field)[kept] for field in PER_ROW)
+        return Rows(self.ids[tokens], self.trained[tokens], offsets, *per_row)
 
-    @cached_property
-    def useful_lengths(self) -> np.ndarray:
-        """(rows,) tokens up to, not including, the last trained one: what follows cannot change the loss."""
-        positions = np.where(self.trained, np.arange(len(self.trained)), -1)
-        last = np.maximum.reduceat(positions, self.offsets[:-1]) if len(self) else np.zeros(0, dtype=np.int64)
-        return last - self.offsets[:-1]
 
-    @cached_property
-    def prompt_lengths(self) -> np.ndarray:
-        """(rows,) tokens before the first trained one."""
-        positions = np.where(self.trained, np.arange(len(self.trained)), len(self.trained))
-        first = np.minimum.reduceat(positions, self.offsets[:-1]) if len(self) else np.zeros(0, dtype=np.int64)
-        return first - self.offsets[:-1]
-
-    def select(self, chosen: np.ndarray) -> "Rows":
-        """The rows at these positions, in this order."""
-        parts = [np.arange(a, b) for a, b in self.bounds[chosen].tolist()]
-        flat = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
-        offsets = np.concatenate([[0], np.cumsum(self.lengths[chosen])]).astype(np.int64)
-        per_row = (part[chosen] for part in (self.weights, self.row, self.line))
-        return Rows(self.ids[flat], self.trained[flat], offsets, *per_row)
+PER_ROW = ("weights", "row", "line", "trained_counts", "prompt_lengths", "useful_lengths")
+FIELDS = ("ids", "trained", "offsets", *PER_ROW)
 
 
 class RowsBuilder:
     """Collects examples into compact arrays: millions of rows fit where lists of Python integers would not."""
 
     def __init__(self) -> None:
-        self._ids, self._trained = array("i"), bytearray()
-        self._offsets, self._rows, self._lines, self._weights = array("q", [0]), array("q"), array("q"), array("f")
+        self._ids, self._trained, self._offsets = array("i"), bytearray(), array("q", [0])
+        self._weights = array("f")
+        self._numbers = [array("q") for _ in PER_ROW[1:]]
 
     def add(self, example: Example) -> None:
         """Append one example. The first token never carries loss: nothing comes before it to predict it from."""
-        self._ids.extend(example.ids)
+        spans = [(max(start, 1), end) for start, end in example.trained if end > max(start, 1)]
         trained = bytearray(len(example.ids))
-        for start, end in example.trained:
-            trained[max(start, 1) : end] = b"\x01" * (end - max(start, 1))
+        for start, end in spans:
+            trained[start:end] = b"\x01" * (end - start)
+        self._ids.extend(example.ids)
         self._trained += trained
         self._offsets.append(len(self._ids))
         self._weights.append(example.weight)
-        self._rows.append(example.row)
-        self._lines.append(example.line)
+        first, last = (spans[0][0], spans[-1][1] - 1) if spans else (len(example.ids), 0)
+        numbers = (example.row, example.line, sum(trained), first, last)
+        for column, number in zip(self._numbers, numbers, strict=True):
+            column.append(number)
 
     def build(self) -> Rows:
         """The arrays of all that was added."""
         return Rows(
-            ids=np.array(self._ids, dtype=np.int32),
-            trained=np.frombuffer(self._trained, dtype=np.bool_).copy(),
-            offsets=np.array(self._offsets, dtype=np.int64),
-            weights=np.array(self._weights, dtype=np.float32),
-            row=np.array(self._rows, dtype=np.int64),
-            line=np.array(self._lines, dtype=np.int64),
+            np.array(self._ids, dtype=np.int32),
+            np.frombuffer(self._trained, dtype=np.bool_).copy(),
+            np.array(self._offsets, dtype=np.int64),
+            np.array(self._weights, dtype=np.float32),
+            *(np.array(column, dtype=np.int64) for column in self._numbers),
         )
-
-
-FIELDS = ("ids", "trained", "offsets", "weights", "row", "line")
 
 
 def save_rows(rows: Rows, path: Path) -> None:

@@ -12,6 +12,10 @@ MAX_LORA_RANK = 128
 """A bound against typing errors; the API's own limit (32, [P56]) is the platform's to enforce."""
 
 
+NOT_SHAPING = {"job", "work_directory", "output_directory", "threads", "checkpoint_interval_steps"}
+"""Fields that a resumed job may change: more threads change rounding, not what is computed."""
+
+
 class JobSpec(BaseModel):
     """The settings of a supervised fine-tuning job [P50-P58]. Unknown fields are refused."""
 
@@ -61,7 +65,7 @@ class JobSpec(BaseModel):
 
     def digest(self) -> str:
         """SHA-256 over all that shapes the result; a checkpoint only fits a spec of the same digest."""
-        return hashlib.sha256(self.model_dump_json(exclude={"work_directory", "output_directory"}).encode()).hexdigest()
+        return hashlib.sha256(self.model_dump_json(exclude=NOT_SHAPING).encode()).hexdigest()
 
 
 def load_spec(path: Path) -> JobSpec:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -38,7 +39,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(["hello world, a tiny corpus of words: über, naïve, 日本語 🙂"] * 50, trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    fast: Any = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     fast.chat_template = TINY_TEMPLATE
     directory = tmp_path_factory.mktemp("tiny") / "base"
     fast.save_pretrained(directory)
@@ -73,7 +74,7 @@ def make_tiny_adapter(tiny_checkpoint: Path) -> Callable[[int, int], Path]:
             torch.manual_seed(seed)
             base = AutoModelForCausalLM.from_pretrained(tiny_checkpoint)
             config = LoraConfig(r=rank, lora_alpha=rank, target_modules="all-linear", init_lora_weights=False)
-            get_peft_model(base, config).save_pretrained(directory)
+            get_peft_model(base, config).save_pretrained(str(directory))
         return directory
 
     return make

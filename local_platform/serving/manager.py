@@ -44,6 +44,7 @@ class EngineManager:
         self._factory = factory
         self._lock = threading.Lock()
         self._slots: dict[EngineKey, _Slot] = {}
+        self._loaders: list[threading.Thread] = []
 
     def ensure(self, key: EngineKey, holder: str) -> EngineStatus:
         """Hold the engine for `holder`; loading starts unless it is there. Returns at once. A failed one is retried."""
@@ -51,7 +52,9 @@ class EngineManager:
             slot = self._slots.get(key)
             if slot is None or slot.status.state == "failed":
                 slot = self._slots[key] = _Slot(slot.holders if slot else set())
-                threading.Thread(target=self._load, args=(key, slot), name="engine-loader", daemon=True).start()
+                loader = threading.Thread(target=self._load, args=(key, slot), name="engine-loader", daemon=True)
+                self._loaders = [*(thread for thread in self._loaders if thread.is_alive()), loader]
+                loader.start()
             slot.holders.add(holder)
             return slot.status
 
@@ -88,10 +91,12 @@ class EngineManager:
             slot.engine.close()
 
     def close(self) -> None:
-        """Stop all engines."""
+        """Stop all engines; waits for loads that are under way."""
         with self._lock:
-            slots = list(self._slots.values())
+            slots, loaders = list(self._slots.values()), self._loaders
             self._slots.clear()
+        for loader in loaders:
+            loader.join()
         for slot in slots:
             if slot.engine is not None:
                 slot.engine.close()

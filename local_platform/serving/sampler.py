@@ -55,7 +55,7 @@ def _adjust(logits: Tensor, row: Chooser) -> Tensor:
 
 def _draw(logits: Tensor, rows: Sequence[Chooser]) -> Tensor:
     device = logits.device
-    temperatures = torch.tensor([row.sampling.temperature for row in rows], device=device)
+    temperatures = torch.tensor([row.sampling.temperature for row in rows], dtype=logits.dtype, device=device)
     logits = truncate(logits / temperatures[:, None], [row.sampling for row in rows])
     cumulative = logits.double().softmax(dim=-1).cumsum(dim=-1)
     total = cumulative[:, -1:]
@@ -71,7 +71,7 @@ def truncate(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor:
     size = logits.shape[-1]
 
     def column(values: list[float]) -> Tensor:
-        return torch.tensor(values, device=logits.device)[:, None]
+        return torch.tensor(values, dtype=logits.dtype, device=logits.device)[:, None]
 
     ranked, order = logits.sort(dim=-1, descending=True, stable=True)
     keep_count = column([float(s.top_k or size) for s in samplings])

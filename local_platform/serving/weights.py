@@ -6,6 +6,7 @@ ember-1m.
 """
 
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ from pilotlight.errors import NotFound, Unimplemented
 BASE = "__base__"
 """PEFT's name for a row without an adapter."""
 
+_LOADING = threading.Lock()
+"""Loading a checkpoint or an adapter changes process-wide state of torch (default dtype, patched initialisers): two at
+a time gave models with parameters on the meta device."""
+
 
 class Weights:
     """A base checkpoint with hot-loaded adapters, or with one adapter merged in for good."""
@@ -32,11 +37,8 @@ class Weights:
             "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
         )
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        model: Any = AutoModelForCausalLM.from_pretrained(base_directory, dtype=dtype, local_files_only=True)
-        _refuse_recurrent(model.config)
-        if merged_adapter is not None:
-            check_adapter(merged_adapter)
-            model = _attach(model, "merged", merged_adapter).merge_and_unload()
+        with _LOADING:
+            model = _load_base(base_directory, dtype, merged_adapter)
         self._base: Any = model.to(self.device).eval()
         self._peft: Any = None
         self._keys: dict[str, str] = {}
@@ -64,10 +66,11 @@ class Weights:
         check_adapter(directory)
         self._serial += 1
         key = f"a{self._serial}"  # PEFT's names may not contain dots
-        if self._peft is None:
-            self._peft = _attach(self._base, key, directory)
-        else:
-            _attach_more(self._peft, key, directory)
+        with _LOADING:
+            if self._peft is None:
+                self._peft = _attach(self._base, key, directory)
+            else:
+                _attach_more(self._peft, key, directory)
         self._peft.eval()
         self._keys[name] = key
         self._mode = None
@@ -137,6 +140,15 @@ def check_adapter(directory: Path) -> None:
     for feature in ("use_dora", "modules_to_save", "trainable_token_indices"):
         if config.get(feature):
             raise AdapterFailed(f"Adapters with {feature} cannot be served together with others.")
+
+
+def _load_base(base_directory: Path, dtype: torch.dtype, merged_adapter: Path | None) -> Any:
+    model: Any = AutoModelForCausalLM.from_pretrained(base_directory, dtype=dtype, local_files_only=True)
+    _refuse_recurrent(model.config)
+    if merged_adapter is not None:
+        check_adapter(merged_adapter)
+        model = _attach(model, "merged", merged_adapter).merge_and_unload()
+    return model
 
 
 def _attach(base: Any, key: str, directory: Path) -> Any:

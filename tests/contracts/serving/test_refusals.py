@@ -117,13 +117,14 @@ def test_too_many_choices_at_once_are_429_and_take_no_slot(served: Any) -> None:
 
 
 def test_clients_raise_their_typed_errors(served: Any) -> None:
-    with openai.OpenAI(base_url=f"{served.url}/inference/v1", api_key="good", max_retries=0) as client:
+    with openai.OpenAI(base_url=f"{served.url}/inference/v1", api_key="good", max_retries=0) as typed:
+        client: Any = typed
         with pytest.raises(openai.NotFoundError) as caught:
             client.chat.completions.create(**CHAT | {"model": "accounts/acme/models/absent"})
         assert caught.value.code == "NOT_FOUND"
         with pytest.raises(openai.BadRequestError, match="temperature"):
             client.chat.completions.create(**CHAT, temperature=9)
-    sdk = fireworks.Fireworks(base_url=served.url, api_key="bad", account_id="acme", max_retries=0)
+    sdk: Any = fireworks.Fireworks(base_url=served.url, api_key="bad", account_id="acme", max_retries=0)
     with sdk, pytest.raises(fireworks.AuthenticationError):
         sdk.chat.completions.create(**CHAT)
 

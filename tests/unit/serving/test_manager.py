@@ -1,6 +1,8 @@
 """Engines come and go with the deployments that hold them."""
 
+import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,20 @@ def test_a_broken_checkpoint_fails_with_its_reason_and_can_be_tried_again(
     key.base_directory.symlink_to(tiny_checkpoint)
     assert manager.ensure(key, "a").state == "loading"
     assert settle(manager, key).state == "ready"
+    manager.close()
+
+
+def test_engines_that_load_at_the_same_time_all_work(
+    tiny_checkpoint: Path, make_tiny_adapter: Callable[[int, int], Path]
+) -> None:
+    """transformers and PEFT change process-wide state while they load."""
+    manager = EngineManager()
+    keys = [EngineKey(tiny_checkpoint), *(EngineKey(tiny_checkpoint, make_tiny_adapter(11 + i, 4)) for i in range(3))]
+    for key in keys:
+        manager.ensure(key, "a")
+    assert [settle(manager, key) for key in keys] == [EngineStatus("ready")] * 4
+    scores = {tuple(asyncio.run(manager.engine(key).score([5, 6, 7], [8, 9]))) for key in keys}
+    assert len(scores) == 4
     manager.close()
 
 

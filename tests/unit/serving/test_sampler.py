@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -40,11 +41,11 @@ def noise(rows: int, seed: int = 0) -> torch.Tensor:
         (Sampling(), None),
     ],
 )
-def test_truncation_keeps_what_transformers_keeps(sampling: Sampling, warper: object) -> None:
+def test_truncation_keeps_what_transformers_keeps(sampling: Sampling, warper: Any) -> None:
     logits = noise(40)
     company = [sampling, Sampling(top_k=3, top_p=0.5, min_p=0.2)] * 20
     kept = truncate(logits, company).isfinite()
-    expected = warper(None, logits.clone()).isfinite() if callable(warper) else torch.ones_like(logits).bool()
+    expected = warper(None, logits.clone()).isfinite() if warper else torch.ones_like(logits).bool()
     assert torch.equal(kept[::2], expected[::2])
     assert bool(kept.any(dim=-1).all())
 
@@ -52,11 +53,12 @@ def test_truncation_keeps_what_transformers_keeps(sampling: Sampling, warper: ob
 def test_repetition_penalty_equals_transformers() -> None:
     logits, seen = noise(1), (3, 9, 3, 40)
     row = Bare(Sampling(temperature=0, repetition_penalty=1.9), prompt_ids=seen[:2], output_ids=list(seen[2:]))
-    expected = RepetitionPenaltyLogitsProcessor(1.9)(torch.tensor([seen]), logits.clone())
+    reference: Any = RepetitionPenaltyLogitsProcessor(1.9)
+    expected = reference(torch.tensor([seen]), logits.clone())
     for token in seen:
         pushed = logits.clone()
         pushed[0, token] += 30
-        wanted = RepetitionPenaltyLogitsProcessor(1.9)(torch.tensor([seen]), pushed.clone())
+        wanted = reference(torch.tensor([seen]), pushed.clone())
         assert int(choose(pushed, [row])[0]) == int(wanted.argmax())
     assert int(choose(logits, [row])[0]) == int(expected.argmax())
 

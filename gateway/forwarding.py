@@ -175,7 +175,7 @@ class Gateway:
             if response.status_code >= 400 and sent.admission.held:
                 await self._write_refusal(sent)
             await self._tell(sent.principal, verdict, "allowed", "", sent.admission, response.status_code)
-            return upstream.relay(response)
+            return await upstream.relay(response)
         return await self._conclude(sent, verdict, response)
 
     async def _conclude(self, sent: Sent, verdict: Verdict, response: httpx.Response) -> Response:

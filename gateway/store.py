@@ -35,6 +35,8 @@ class Store:
         create_tables(engine)
         self._durable = engine
         self._quick = _open_quick(engine)
+        self._held: Connection | None = None
+        """The quick connection, kept by the writer thread: checking one out costs more than the statement."""
         self._writer = ThreadPoolExecutor(1, "gateway-ledger")
 
     async def durable(self, function: Callable[[Connection], _T]) -> _T:
@@ -43,7 +45,14 @@ class Store:
 
     async def quick(self, function: Callable[[Connection], _T]) -> _T:
         """Run in a transaction that is committed, but perhaps not yet on disk, when this returns."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, _run, self._quick, function)
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._run_quick, function)
+
+    def _run_quick(self, function: Callable[[Connection], _T]) -> _T:
+        if self._quick is self._durable:
+            return _run(self._durable, function)
+        self._held = self._held or self._quick.connect()
+        with self._held.begin():
+            return function(self._held)
 
     def read(self, function: Callable[[Connection], _T]) -> _T:
         """Run in a snapshot that never waits for a writer."""
@@ -62,6 +71,8 @@ class Store:
     def close(self) -> None:
         """Finish what is queued, then close."""
         self._writer.shutdown()
+        if self._held is not None:
+            self._held.close()
         if self._quick is not self._durable:
             self._quick.dispose()
 

@@ -15,6 +15,7 @@ from pilotlight.settings import Settings
 
 RESPONSE_HEADERS = ("content-type", "content-disposition", "content-encoding", "retry-after", "x-should-retry")
 """All that a caller sees of the platform's headers; the rest may name internals or carry credentials."""
+_SHORT = 64 << 10
 _TIMEOUT = httpx.Timeout(600.0, connect=10.0)
 
 
@@ -88,8 +89,11 @@ def path_of(call: Call) -> str:
     return f"{path}?{urlencode(call.query, quote_via=quote)}" if call.query else path
 
 
-def relay(response: httpx.Response) -> Response:
-    """Stream a response to the caller as it arrives."""
+async def relay(response: httpx.Response) -> Response:
+    """Pass a response on: a short one of known length at once, anything else as it arrives."""
+    length = response.headers.get("content-length", "")
+    if length.isdigit() and int(length) <= _SHORT and "content-encoding" not in response.headers:
+        return Response(await read(response), response.status_code, visible_headers(response))
     return StreamingResponse(
         _blocks(response),
         status_code=response.status_code,

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from manifest.facts import Refusal
@@ -25,6 +26,7 @@ OVERRIDES = frozenset(
     b" x-user-id x-goog-user-project x-goog-api-client-override upgrade http2-settings trailer te"
     b" proxy-authorization content-encoding".split()
 )
+_OVERRIDE_PREFIXES = (b"grpc-", b"x-fireworks-account", b"x-envoy-", b"x-original-")
 _ONCE = frozenset(b"host content-length content-type authorization transfer-encoding idempotency-key".split())
 _JSON_TYPE = re.compile(rb'application/json(?:\s*;\s*charset="?utf-8"?)?\s*\Z', re.IGNORECASE)
 _MULTIPART_TYPE = re.compile(
@@ -58,8 +60,8 @@ def check_headers(headers: Sequence[tuple[bytes, bytes]], route: Route) -> None:
     """Refuse headers that would change the meaning of the request on another reader. Raises Refusal `header`."""
     seen: dict[bytes, bytes] = {}
     for raw_name, value in headers:
-        name = raw_name.lower().replace(b"_", b"-")
-        if name in OVERRIDES or name.startswith((b"grpc-", b"x-fireworks-account", b"x-envoy-", b"x-original-")):
+        name, refused = _classify(raw_name)
+        if refused:
             raise Refusal("header", f"The header {name.decode('latin-1')[:60]} is not accepted.")
         if name in seen and name in _ONCE:
             raise Refusal("header", f"The header {name.decode('latin-1')} is given twice.")
@@ -67,6 +69,13 @@ def check_headers(headers: Sequence[tuple[bytes, bytes]], route: Route) -> None:
     if b"content-length" in seen and b"transfer-encoding" in seen:
         raise Refusal("header", "Content-Length and Transfer-Encoding exclude each other.")
     _check_body_headers(seen, route)
+
+
+@lru_cache(512)
+def _classify(raw_name: bytes) -> tuple[bytes, bool]:
+    """The header's name with the spellings that servers take for the same folded, and whether it is refused."""
+    name = raw_name.lower().replace(b"_", b"-")
+    return name, name in OVERRIDES or name.startswith(_OVERRIDE_PREFIXES)
 
 
 def _check_body_headers(seen: dict[bytes, bytes], route: Route) -> None:
@@ -101,10 +110,10 @@ def parse_query(raw: bytes, route: Route) -> list[tuple[str, str]]:
 def parse_json(raw: bytes) -> Any:
     """JSON without duplicate keys, NaN, infinities, lone surrogates or a BOM, 32 deep. Raises Refusal `body`."""
     try:
-        value = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite
-        )
-        _check_tree(value, 0)
+        value = _STRICT.decode(raw.decode("utf-8"))
+        # Too few brackets to be too deep and no escaped surrogate in it: nothing for a walk to find.
+        if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH or b"\\u" in raw:
+            _check_tree(value, 0)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise Refusal("body", f"The body is not strict JSON: {str(error)[:160]}", "INVALID_ARGUMENT") from error
     return value
@@ -123,6 +132,8 @@ def _canonical(name: str, known: Fields) -> str | None:
 
 
 def _decode(raw: bytes) -> str:
+    if b"%" not in raw and b"+" not in raw:
+        return raw.decode("ascii")
     if any(len(match) != 3 for match in _PERCENT.findall(raw)):
         raise Refusal("query", "The query string has a broken percent escape.", "INVALID_ARGUMENT")
     data = _PERCENT.sub(lambda match: bytes((int(match[0][1:], 16),)), raw.replace(b"+", b" "))
@@ -169,3 +180,6 @@ def _check_tree(value: Any, depth: int) -> None:
 
 def _show(raw: bytes) -> str:
     return repr(raw[:60].decode("latin-1"))
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite)

@@ -106,6 +106,8 @@ class Reader:
     def _scan(self, value: Any, where: str) -> None:
         """Refuse a mention of another account in a value of no particular type."""
         if isinstance(value, str):
+            if "accounts/" not in value.lower():
+                return
             found = _MENTION.findall(value) if self.strict else _MENTION.findall(value)[: value.startswith("accounts/")]
             for account in found:
                 self._check_account(account, where, public=True)

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,9 @@ from starlette.routing import Route
 from gateway import Gateway, Principal, RpcRecord, grants
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.database import open_engine
-from pilotlight.plan import Cost, CostLine, GrantSpec, Phase, Plan, PlanDataset, Rule
+from pilotlight.plan import GrantSpec, Phase, Plan, Rule
 from pilotlight.settings import Settings
+from tests.fixtures import plans
 
 KEY = "fw_the_platform_key_that_must_never_be_seen"
 SESSION = "1779157376-41e1"
@@ -156,19 +156,8 @@ def serving(app: Any) -> Generator[str]:
     thread.join(10)
 
 
-def plan_of(specs: list[GrantSpec], session: str = SESSION, expires: datetime | None = None, note: str = "") -> Plan:
-    """A plan whose preview is exactly what its grants add up to."""
-    total = sum((spec.max_cost for spec in specs), Decimal(0))
-    line = CostLine(phase=Phase.TRAIN, kind="training", text="all", low=total, expected=total, high=total)
-    data = PlanDataset(
-        source="accounts/acme/datasets/d1", content_hash="0" * 64, rows=10, train_rows=8, heldout_rows=2, sweep_rows=8,
-        train_tokens=1, heldout_tokens=1, sweep_tokens=1, seed=42, split="80/20",
-    )  # fmt: skip
-    return Plan(
-        session=session, workflow="sft", instruction=f"train {note}", dataset=data, base_models=["ember-500k"],
-        values=[], candidates=[], cost=Cost(lines=[line], price_source="test"), grants=specs,
-        expires=expires or datetime.now(UTC) + timedelta(hours=1),
-    )  # fmt: skip
+def plan_of(specs: list[GrantSpec], session: str = SESSION, **more: Any) -> Plan:
+    return plans.plan_of(specs, session, **more)
 
 
 def job_body(**changes: Any) -> dict[str, Any]:

@@ -35,8 +35,12 @@ def passes(request: str, body: str | None = None, *extra: str) -> bool:
     lines = ["host: gateway", *extra]
     if raw is not None:
         lines.append(f"content-length: {len(raw)}")
-        lines += [] if any(line.lower().startswith("content-type") for line in extra) else ["content-type: application/json"]
-    headers = [(name.lower().encode(), value.strip().encode()) for name, _, value in (line.partition(":") for line in lines)]
+        lines += (
+            [] if any(line.lower().startswith("content-type") for line in extra) else ["content-type: application/json"]
+        )
+    headers = [
+        (name.lower().encode(), value.strip().encode()) for name, _, value in (line.partition(":") for line in lines)
+    ]
     facts = RequestFacts(verb, path.encode(), query.encode(), headers, raw)
     verdict = decide(facts, ME, lambda _: Owner("bob", "s2"))
     if verdict.call is None:
@@ -105,5 +109,10 @@ def test_bytes_that_are_no_text_are_refused() -> None:
         headers = [(b"content-type", b"application/json"), (b"content-length", b"9")]
         path, _, query = JOBS.encode().partition(b"?")
         assert not decide(RequestFacts("POST", path, query, headers, bad), ME).allowed
-    for path in (b"/v1/accounts/acme/models/\xff", b"/v1/accounts/acme/models/m\n", b"/v1/accounts/acme/models/m\x00", b""):
+    for path in (
+        b"/v1/accounts/acme/models/\xff",
+        b"/v1/accounts/acme/models/m\n",
+        b"/v1/accounts/acme/models/m\x00",
+        b"",
+    ):
         assert not decide(RequestFacts("GET", path), ME).allowed

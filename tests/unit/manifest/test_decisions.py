@@ -119,7 +119,15 @@ def test_users_may_send_what_we_do_not_know_but_not_a_second_spelling() -> None:
 def test_queries_are_closed() -> None:
     models = "/v1/accounts/acme/models"
     assert ask("GET", models, query="pageSize=5&filter=kind%3D%22X%22&order_by=name").allowed
-    for query in ("pageSize=5&pageSize=6", "page_size=5&pageSize=6", "parent=x", "pageSize", "a;b=1", "filter=%zz", "=1"):
+    for query in (
+        "pageSize=5&pageSize=6",
+        "page_size=5&pageSize=6",
+        "parent=x",
+        "pageSize",
+        "a;b=1",
+        "filter=%zz",
+        "=1",
+    ):
         assert ask("GET", models, query=query).rule == "query", query
     assert ask("GET", models, query="filter=name%3Daccounts/other/models/m").rule == "account"
     assert ask("GET", "/v1/accounts/acme/billingUsage", query="groupBy=a&groupBy=b").allowed
@@ -146,7 +154,9 @@ def test_the_whole_matrix_of_users() -> None:
     for (verb, _), route in routes().items():
         if not route.params:
             continue
-        for role, account, owner in itertools.product([*ROLES, "nobody"], ["acme", "fireworks", "other"], ["own", "theirs"]):
+        for role, account, owner in itertools.product(
+            [*ROLES, "nobody"], ["acme", "fireworks", "other"], ["own", "theirs"]
+        ):
             path = route.path.replace("{account}", account)
             for name in route.params[1:]:
                 path = path.replace(f"{{{name}}}", "x1")

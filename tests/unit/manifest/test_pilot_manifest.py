@@ -15,13 +15,38 @@ DESTRUCTIVE = re.compile(
     r"Delete|Cancel|Update|Undelete|Scale|Resume|Execute|Remove|Destroy|Purge|Reset|Revoke|Set|Patch|Replace|Unload"
     r"|Stop|Terminate|Disable|Overwrite|Import|User|ApiKey|Secret"
 )
-DOCUMENTED = """
-GetAccountUsage GetQuota ListQuotas ListCosts GetModel ListModels CreateModelVersion PrepareModel ValidateModelUpload
-GetDeployment CreateDeployment DeployModelVersion GetDeploymentMetrics CreateDataset GetDataset ListDatasets PreviewDataset
-SplitDataset CreateEvaluator GetEvaluator CreateEvaluation TestEvaluation CreateSupervisedFineTuningJob CreateDpoJob
-CreateReinforcementFineTuningJob CreateRlorTrainerJob GetTrainingShape ListTrainingShapes CreateBatchInferenceJob
-ListInferenceLogs
-""".split()
+DOCUMENTED = [
+    "GetAccountUsage",
+    "GetQuota",
+    "ListQuotas",
+    "ListCosts",
+    "GetModel",
+    "ListModels",
+    "CreateModelVersion",
+    "PrepareModel",
+    "ValidateModelUpload",
+    "GetDeployment",
+    "CreateDeployment",
+    "DeployModelVersion",
+    "GetDeploymentMetrics",
+    "CreateDataset",
+    "GetDataset",
+    "ListDatasets",
+    "PreviewDataset",
+    "SplitDataset",
+    "CreateEvaluator",
+    "GetEvaluator",
+    "CreateEvaluation",
+    "TestEvaluation",
+    "CreateSupervisedFineTuningJob",
+    "CreateDpoJob",
+    "CreateReinforcementFineTuningJob",
+    "CreateRlorTrainerJob",
+    "GetTrainingShape",
+    "ListTrainingShapes",
+    "CreateBatchInferenceJob",
+    "ListInferenceLogs",
+]
 
 
 def test_nothing_in_it_destroys_changes_or_touches_rights() -> None:

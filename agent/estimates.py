@@ -2,7 +2,7 @@
 
 import json
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
@@ -18,8 +18,8 @@ from pilotlight.plan import Phase, Plan
 
 TOTAL = "total"
 FIELDS = frozenset({"session", "planHash", "phase", "workflow", "baseModel", "outcome", "createTime", "actualUsd"})
-_BOUNDS = (0.1, 0.9)
-_BOUNDED = (0.25, 4.0)
+_SHARES = (0.1, 0.9)
+_BOUNDED = (0.2, 5.0)
 """A few odd runs must not bend the next range beyond reason."""
 
 
@@ -29,32 +29,31 @@ def record_run(db: Session, row: SessionRow, outcome: str) -> None:
     if stored is None or stored.approved_by is None:
         return
     plan = Plan.model_validate_json(stored.document)
-    actual, seconds = _actual_cost(db, plan, row.id), _phase_seconds(db, row.id)
+    seconds = _phase_seconds(db, row.id)
     for phase in [*_phases(plan), TOTAL]:
-        db.merge(_make_row(row, stored.plan_hash, plan, phase, outcome, actual, seconds))
+        used = _use_of(db, plan, row.id, phase)
+        db.merge(_make_row(row, stored.plan_hash, plan, phase, outcome, used, seconds))
     db.flush()
 
 
-def refresh(engine: Engine, account: str | None = None) -> None:
+def refresh(db: Session, account: str) -> None:
     """Bring rows up to date whose cost was not settled when their run ended (a deployment still serving)."""
-    with writing(engine) as db:
-        query = select(EstimateRow).where(col(EstimateRow.settled).is_(False))
-        if account is not None:
-            query = query.where(EstimateRow.account == account)
-        for row in db.exec(query).all():
-            stored = db.get(PlanRow, (row.session_id, row.plan_hash))
-            if stored is None:  # the session was deleted: what was known stays
-                row.settled = True
-            else:
-                plan = Plan.model_validate_json(stored.document)
-                row.actual_micros = to_micros(_of(_actual_cost(db, plan, row.session_id), row.phase))
-                row.settled = spending.is_settled(db, row.session_id)
-            db.add(row)
+    query = select(EstimateRow).where(EstimateRow.account == account, col(EstimateRow.settled).is_(False))
+    for row in db.exec(query).all():
+        stored = db.get(PlanRow, (row.session_id, row.plan_hash))
+        if stored is None:  # the session was deleted: what was known stays
+            row.settled = True
+        else:
+            used = _use_of(db, Plan.model_validate_json(stored.document), row.session_id, row.phase)
+            row.actual_micros, row.settled = to_micros(used.actual), used.settled
+        db.add(row)
+    db.flush()
 
 
 def list_estimates(engine: Engine, account: str, params: ListParams) -> dict[str, Any]:
     """A page of the account's record, newest first unless ordered otherwise, and the ratio it implies."""
-    refresh(engine, account)
+    with writing(engine) as db:
+        refresh(db, account)
     if not params.order_by:
         params = params._replace(order_by="createTime desc")
     with reading(engine) as db:
@@ -64,26 +63,27 @@ def list_estimates(engine: Engine, account: str, params: ListParams) -> dict[str
 
 
 def read_ratio(db: Session, account: str) -> RatioView:
-    """Actual over expected of the account's runs so far."""
+    """Actual over expected of the account's runs so far. Writes what has been settled since the last look."""
+    refresh(db, account)
     return ratio_of(list(db.exec(select(EstimateRow).where(EstimateRow.account == account)).all()))
 
 
 def ratio_of(rows: list[EstimateRow]) -> RatioView:
-    """Percentiles over runs that succeeded.
+    """Percentiles over runs that succeeded, of their phases whose cost is settled.
 
     Deployment is left out: its line is the price of a first hour, while what is served is the user's choice.
     """
     runs: dict[tuple[str, str], list[int]] = {}
     for row in rows:
-        if row.outcome == "succeeded" and row.phase not in (TOTAL, Phase.DEPLOY.value):
+        if row.outcome == "succeeded" and row.settled and row.phase not in (TOTAL, Phase.DEPLOY.value):
             sums = runs.setdefault((row.session_id, row.plan_hash), [0, 0])
             sums[0] += row.actual_micros
             sums[1] += row.expected_micros
     ratios = sorted(actual / expected for actual, expected in runs.values() if expected and actual)
     if not ratios:
         return RatioView(low=None, high=None, runs=0)
-    low, high = (_percentile(ratios, bound) for bound in _BOUNDS)
-    return RatioView(low=max(low, _BOUNDED[0]), high=min(high, _BOUNDED[1]), runs=len(ratios))
+    low, high = (min(max(_percentile(ratios, share), _BOUNDED[0]), _BOUNDED[1]) for share in _SHARES)
+    return RatioView(low=low, high=high, runs=len(ratios))
 
 
 def _make_row(
@@ -92,7 +92,7 @@ def _make_row(
     plan: Plan,
     phase: str,
     outcome: str,
-    actual: dict[str, Decimal],
+    used: "_Use",
     seconds: dict[str, float],
 ) -> EstimateRow:
     lines = [line for line in plan.cost.lines if phase in (TOTAL, line.phase.value)]
@@ -108,26 +108,26 @@ def _make_row(
         low_micros=to_micros(sum((line.low for line in lines), Decimal(0))),
         expected_micros=to_micros(sum((line.expected for line in lines), Decimal(0))),
         high_micros=to_micros(sum((line.high for line in lines), Decimal(0))),
-        actual_micros=to_micros(_of(actual, phase)),
+        actual_micros=to_micros(used.actual),
         estimated_seconds=plan.cost.wall_seconds if phase == TOTAL else (sum(known) if known else None),
         actual_seconds=sum(seconds.values()) if phase == TOTAL else seconds.get(phase),
-        settled=False,
+        settled=used.settled,
         time=to_rfc3339(now()),
     )
 
 
-def _actual_cost(db: Session, plan: Plan, session_id: str) -> dict[str, Decimal]:
-    """Dollars per phase of the grants of this plan."""
-    grants = {grant.id for grant in plan.grants}
-    sums: dict[str, Decimal] = {}
-    for line in spending.read_cost(db, session_id).lines:
-        if line.grant in grants:
-            sums[line.phase] = sums.get(line.phase, Decimal(0)) + line.actual
-    return sums
+class _Use(NamedTuple):
+    """What a phase has used; settled when nothing of it is held any more."""
+
+    actual: Decimal
+    settled: bool
 
 
-def _of(actual: dict[str, Decimal], phase: str) -> Decimal:
-    return sum(actual.values(), Decimal(0)) if phase == TOTAL else actual.get(phase, Decimal(0))
+def _use_of(db: Session, plan: Plan, session_id: str, phase: str) -> _Use:
+    """What the grants of this plan have used in a phase, or in all."""
+    grants = {grant.id for grant in plan.grants if phase in (TOTAL, grant.phase.value)}
+    lines = [line for line in spending.read_cost(db, session_id).lines if line.grant in grants]
+    return _Use(sum((line.actual for line in lines), Decimal(0)), all(line.reserved == 0 for line in lines))
 
 
 def _phases(plan: Plan) -> list[str]:

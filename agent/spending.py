@@ -28,9 +28,3 @@ def write_grants(db: Session, session_id: str, plan: Plan, gate: Gate, approver:
 def revoke_grants(db: Session, session_id: str) -> None:
     """Take back what is left: a session that has ended spends nothing without a new approval."""
     grants.revoke(db, session_id)
-
-
-def is_settled(db: Session, session_id: str) -> bool:
-    """Whether nothing of this session can cost more."""
-    cost = grants.cost(db, session_id)
-    return not cost.running and cost.reserved == 0

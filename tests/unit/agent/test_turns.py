@@ -147,6 +147,7 @@ def estimate(run: str, phase: str, expected: int, actual: int, outcome: str = "s
         expected_micros=expected,
         high_micros=0,
         actual_micros=actual,
+        settled=True,
         time=TIME,
     )
 
@@ -157,8 +158,12 @@ def test_the_ratio_is_that_of_successful_runs_without_their_deployment() -> None
         for index, total in enumerate((80, 100, 150))
         for phase, actual in (("sweep", total), ("train", total), ("deploy", 9999), ("total", 9999))
     ]
-    ratio = ratio_of([*runs, estimate("f", "sweep", 100, 1, "failed")])
+    open_row = estimate("o", "sweep", 100, 1)
+    open_row.settled = False
+    ratio = ratio_of([*runs, estimate("f", "sweep", 100, 1, "failed"), open_row])
     assert ratio.runs == 3
     assert ratio.low == pytest.approx(0.84)
     assert ratio.high == pytest.approx(1.40)
     assert ratio_of([]).low is None
+    wild = ratio_of([estimate("w", "train", 1, 900)])
+    assert (wild.low, wild.high) == (5.0, 5.0)

@@ -13,7 +13,8 @@ PREFIX = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] \w+: ")
 
 def create(line: CommandLine, instruction: str) -> str:
     printed = line.read("session", "create", "--instruction", instruction, "--scope", "optimize")
-    assert (found := re.fullmatch(r"Session ID: (\d+-[0-9a-f]{4})\n", printed))
+    found = re.fullmatch(r"Session ID: (\d+-[0-9a-f]{4})\n", printed)
+    assert found, printed
     return found[1]
 
 
@@ -142,10 +143,10 @@ def test_failures_are_one_paragraph_with_an_exit_code(
 
 @pytest.mark.parametrize("words", [("whoami",), ("session", "events", "1-2", "-w"), ("session", "create", "-n", "x")])
 def test_an_unreachable_server_is_said_with_the_next_step(line: CommandLine, words: tuple[str, ...]):
-    text = line.fail(*words, FIREWORKS_BASE_URL="http://127.0.0.1:1")
+    text = line.fail(*words, variables={"FIREWORKS_BASE_URL": "http://127.0.0.1:1"})
     assert "Cannot reach http://127.0.0.1:1" in text
     assert "pilotlight up" in text
-    assert "http" in line.fail(*words, FIREWORKS_BASE_URL="nonsense", code=2)
+    assert "http" in line.fail(*words, variables={"FIREWORKS_BASE_URL": "nonsense"}, code=2)
 
 
 def await_text(path: Path, text: str) -> None:

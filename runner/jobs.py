@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from pilotlight.errors import AlreadyExists, FailedPrecondition, PilotlightError
+from pilotlight.errors import AlreadyExists, FailedPrecondition, InvalidArgument, PilotlightError, ResourceExhausted
 from runner.calls import Call
 from runner.turn import Turn
 
@@ -177,5 +177,5 @@ def try_jobs(turn: Turn, starts: Sequence[JobStart], parallel: int) -> list[JobR
     """run_jobs(), with the error that the user has to decide on as a value."""
     try:
         return run_jobs(turn, starts, parallel)
-    except TooManyFailures as error:
+    except (FailedPrecondition, InvalidArgument, ResourceExhausted) as error:
         return error

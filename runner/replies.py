@@ -22,11 +22,16 @@ def read_fields(question: Question, answer: Answer, said: dict[str, Any]) -> dic
             found[field.name] = answer.values[field.name]
         elif field.name not in said and (value := _read_option(field, answer.text, len(question.fields))) is not None:
             found[field.name] = value
-    settled = bool(found) or any(field.name in said for field in question.fields) or _ACCEPT.search(answer.text)
+    settled = bool(found) or any(field.name in said for field in question.fields) or accepts(answer.text)
     for field in question.fields:
         if settled and field.name not in found and field.name not in said and field.default is not None:
             found[field.name] = field.default
     return {name: _shaped(name, value) for name, value in found.items()}
+
+
+def accepts(text: str) -> bool:
+    """Whether a reply plainly takes what is proposed."""
+    return _ACCEPT.search(text) is not None
 
 
 def _read_option(field: QuestionField, text: str, fields: int) -> str | None:

@@ -10,6 +10,7 @@ from runner.nodes import gate
 from runner.nodes.begin import clarify_reason
 from runner.planning.catalogue import list_bases
 from runner.planning.draft import Draft, draft_plan
+from runner.planning.grid import check_values
 from runner.planning.prepare import chosen_bases, collect, split_data
 from runner.planning.recipe import Recipe
 from runner.state import State
@@ -26,6 +27,8 @@ def propose(turn: Turn, state: State) -> Command[str]:
     known, unknown = chosen_bases(intent, list_bases(turn.client, turn.context.account))
     if unknown or not known:
         return Command(goto="clarify_propose", update={"clarify": {"reason": "base_model"}})
+    if note := check_values(intent):
+        return Command(goto="clarify_propose", update={"clarify": {"reason": "values", "note": note}})
     identifier = gate.question_id(state, "plan")
     path = f"state/drafts/{identifier}.json"
     kept = turn.workspace.read_json(path)

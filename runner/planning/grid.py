@@ -2,7 +2,7 @@
 
 import math
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pilotlight.plan import Candidate
 from runner.planning.catalogue import BaseFacts
@@ -11,8 +11,34 @@ DEFAULT_GRID = ((8, 1.5e-4), (16, 1.0e-4), (32, 5.0e-5))
 DEFAULT_SINGLE = (16, 1.0e-4)
 """Without a sweep: the middle of the documented grid."""
 MAX_PARALLEL = 6
+HIGHEST_RATE, MOST_EPOCHS = 0.1, 100
 LORA_RANKS = (1, 2, 4, 8, 16, 32)
 """Powers of two up to 32 [P56]."""
+
+
+def check_values(intent: dict[str, Any]) -> str:
+    """What the platform would refuse in the user's own values, in words; empty when all is well."""
+    problems: list[str] = []
+    listed = ", ".join(map(str, LORA_RANKS))
+    ranks = [rank for rank in intent.get("lora_ranks") or [] if rank not in LORA_RANKS]
+    if ranks:
+        problems.append(f"LoRA rank {', '.join(map(str, ranks))} is not possible: they are {listed}.")
+    rates = [rate for rate in intent.get("learning_rates") or [] if not 0 < rate <= HIGHEST_RATE]
+    if rates:
+        problems.append(f"A learning rate of {', '.join(f'{rate:g}' for rate in rates)} is out of range (0 to 0.1).")
+    epochs, samples, jobs = (intent.get(name) for name in ("epochs", "hp_samples", "max_parallel_jobs"))
+    if epochs is not None and not 0 < epochs <= MOST_EPOCHS:
+        problems.append(f"{epochs:g} epochs are not possible: more than 0, at most {MOST_EPOCHS}.")
+    if samples is not None and samples < 3:
+        problems.append("HP tuning needs at least 3 samples.")
+    if jobs is not None and jobs < 1:
+        problems.append("At least one job has to run at a time.")
+    return " ".join(problems)
+
+
+def without_impossible(intent: dict[str, Any]) -> dict[str, Any]:
+    """The intent without the values that check_values() refuses: the defaults take their place."""
+    return {name: value for name, value in intent.items() if not check_values({name: value})}
 
 
 class Grid(NamedTuple):

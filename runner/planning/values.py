@@ -7,6 +7,7 @@ from runner.planning.catalogue import BaseFacts
 from runner.planning.recipe import Recipe
 from runner.planning.timing import SCALE_TO_ZERO_SECONDS
 
+FEW_STEPS = 150
 Origin = Literal["set", "default", "unknown"]
 
 
@@ -77,10 +78,22 @@ def _training_values(recipe: Recipe, intent: dict[str, Any]) -> list[PlanValue]:
         rows.append(_value("sweep_epochs", "Epochs in the sweep", epochs, _origin(intent, "epochs"), formula))
         parallel = _origin(intent, "max_parallel_jobs")
         rows.append(_value("max_parallel_jobs", "Jobs at a time, at most", recipe.max_parallel, parallel))
+    rows.append(_steps(recipe))
     if recipe.final:
         label = "Epochs on the full training side"
         rows.append(_value("epochs", label, recipe.final_epochs, _origin(intent, "epochs"), formula))
     return rows
+
+
+def _steps(recipe: Recipe) -> PlanValue:
+    """Optimizer steps of the longest run: too few of them is why small data often teaches nothing."""
+    label, base, candidate = "Optimizer steps per run", recipe.bases[0], recipe.candidates[0]
+    if not base.batch_tokens:
+        return _known("steps", label, None)
+    side, epochs = (recipe.train, recipe.final_epochs) if recipe.final else (recipe.sample, candidate.epochs)
+    steps = round(side.tokens * base.token_scale * epochs / base.batch_tokens)
+    few = f"few: under {FEW_STEPS} a model often learns little; more rows or more epochs help"
+    return _value("steps", label, steps, "default", few if steps < FEW_STEPS else "tokens x epochs / batch size")
 
 
 def _result_values(recipe: Recipe, intent: dict[str, Any], band: str) -> list[PlanValue]:

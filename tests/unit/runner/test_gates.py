@@ -245,6 +245,26 @@ def test_an_impossible_budget_is_asked_about(desk: Any, control: Any) -> None:
     assert "Even the smallest plan" in question.text
 
 
+@pytest.mark.parametrize("words", ["use the defaults", "use rank 16 instead"])
+def test_impossible_values_are_asked_about(desk: Any, control: Any, words: str) -> None:
+    control.instructions = [f"Run SFT on {DATASET} using ember-1m with LoRA rank 48. Validation loss is fine."]
+    desk.run()
+    question = control.ask_open()
+    assert question.kind is QuestionKind.MISSING_INPUT
+    assert "LoRA rank 48 is not possible" in question.text
+    control.reply("Which base models do you support?")
+    desk.run()
+    assert "ember-500k" in control.of("status_info")[-1]["text"]
+    assert "LoRA rank 48 is not possible" in control.ask_open().text
+    control.reply("hm")
+    desk.run()
+    assert "I could not read an answer" in control.ask_open().text
+    assert "LoRA rank 48 is not possible" in control.ask_open().text
+    control.reply(words)
+    desk.run()
+    assert 16 in [candidate.lora_rank for candidate in plan_of(control).candidates]
+
+
 def test_what_is_said_while_running_steers_and_never_approves(desk: Any, control: Any) -> None:
     desk.run()
     control.instructions.append("Approved, proceed.")

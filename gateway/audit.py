@@ -16,6 +16,7 @@ from pilotlight.plan import canonical_json
 
 GENESIS = "0" * 64
 _LAST = text("SELECT seq, hash FROM gateway_audit ORDER BY seq DESC LIMIT 1")
+_LOCK = text("SELECT pg_advisory_xact_lock(7078)")
 _INSERT = text(
     "INSERT INTO gateway_audit (seq, time, principal, method, resource, verdict, rule, detail, previous, hash)"
     " VALUES (:seq, :time, :principal, :method, :resource, :verdict, :rule, :detail, :previous, :hash)"
@@ -50,6 +51,8 @@ class AuditReport:
 
 def append(db: Connection, **fields: Any) -> Head:
     """Add one row in the caller's transaction; fields: principal, method, resource, verdict, rule, detail (a dict)."""
+    if db.dialect.name == "postgresql":  # SQLite has one writer anyway
+        db.execute(_LOCK)
     last = head(db)
     row = fields | {"time": to_rfc3339(now()), "detail": canonical_json(fields["detail"]), "seq": (seq := last.seq + 1)}
     digest = _digest(last.hash, row)

@@ -6,8 +6,8 @@ decide -> admit (effect key, grant, reservation, audit) -> send what was parsed 
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 from weakref import WeakValueDictionary
@@ -19,7 +19,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from gateway import effects, upstream
 from gateway.admission import MAX_KEY, Admission, admit, record, refusal
-from gateway.creation import expected_name, same_fields, sent_fields
+from gateway.adoption import adopt
+from gateway.incoming import Incoming, drain, once, read_body, upload_parts
 from gateway.outcomes import Sent, refused_for_sure, write_refusal, write_success
 from gateway.principal import Principal
 from gateway.record import RpcListener, RpcRecord
@@ -28,28 +29,12 @@ from gateway.store import Store
 from gateway.upstream import NotSent, Upstream
 from manifest.decide import decide
 from manifest.facts import Call, RequestFacts, Verdict
-from pilotlight.clock import parse_rfc3339
-from pilotlight.errors import Aborted, Internal, InvalidArgument, PermissionDenied, PilotlightError, Unavailable
+from pilotlight.errors import Internal, InvalidArgument, PermissionDenied, PilotlightError, Unavailable
 from pilotlight.money import from_micros
 from pilotlight.pricebook import load_prices
 from pilotlight.settings import Settings
 
 log = logging.getLogger(__name__)
-MAX_JSON = 32 << 20
-"""Bytes of a JSON body; evaluation prompts may carry images."""
-_DRAIN = 8 << 20
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """A request as the gateway takes it; `blocks` may be iterated once."""
-
-    facts: RequestFacts
-    blocks: AsyncIterator[bytes]
-
-    def header(self, name: bytes) -> str:
-        """A header's value, empty when absent."""
-        return next((value.decode("latin-1") for key, value in self.facts.headers if key.lower() == name), "")
 
 
 class Gateway:
@@ -97,7 +82,7 @@ class Gateway:
         content = b"" if body is None else json.dumps(body).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
         facts = RequestFacts(verb, path.encode(), urlencode(query or {}).encode(), headers if body is not None else ())
-        response = await self._handle(principal, Incoming(facts, _once(content)))
+        response = await self._handle(principal, Incoming(facts, once(content)))
         blocks = [block async for block in response.body_iterator] if isinstance(response, StreamingResponse) else []
         raw = b"".join(bytes(block, "utf-8") if isinstance(block, str) else bytes(block) for block in blocks)
         raw = raw or bytes(response.body if not isinstance(response, StreamingResponse) else b"")
@@ -116,7 +101,7 @@ class Gateway:
     async def _handle(self, principal: Principal, incoming: Incoming) -> Response:
         verdict = decide(incoming.facts, principal.caller, self.store.owner_of)
         if verdict.call is not None and verdict.call.route.body in ("json", "empty"):
-            body = await _read_body(incoming)
+            body = await read_body(incoming)
             verdict = decide(replace(incoming.facts, body=body), principal.caller, self.store.owner_of)
         if verdict.call is None:
             raise await self._deny(principal, verdict, incoming)
@@ -136,7 +121,7 @@ class Gateway:
             lambda db: record(db, principal, verdict, error, verdict.rule, {"request": ascii(request)})
         )
         await self._tell(principal, verdict, verdict.rule, verdict.reason, Admission(error=error), error.http_code)
-        await _drain(incoming)
+        await drain(incoming)
         return error
 
     async def _admit(
@@ -147,10 +132,10 @@ class Gateway:
         if admission.error is not None:
             code = admission.error.http_code
             await self._tell(principal, verdict, admission.rule, admission.error.message, admission, code)
-            await _drain(incoming)
+            await drain(incoming)
             raise admission.error
         if admission.effect is not None and admission.effect.state == "done":
-            await _drain(incoming)
+            await drain(incoming)
             await self._tell(principal, verdict, "allowed", "", admission, admission.effect.code)
             return Response(admission.effect.response, admission.effect.code, media_type="application/json")
         number = admission.held.reservation if admission.held else None
@@ -166,7 +151,7 @@ class Gateway:
         if sent.call.route.surface == "gateway":
             return await self._download(sent, verdict)
         try:
-            response = await self.platform.send(sent.call, *_upload(sent.call, incoming))
+            response = await self.platform.send(sent.call, *upload_parts(sent.call, incoming))
         except NotSent:
             if not sent.again:
                 await self._write_refusal(sent)
@@ -183,7 +168,11 @@ class Gateway:
         body, code = await upstream.read(response), response.status_code
         headers = upstream.visible_headers(response)
         if code == 409 and sent.again and sent.call.route.action == "create":
-            body, code, headers = await self._adopt(sent), 200, {"content-type": "application/json"}
+            body, code, headers = (
+                await adopt(sent, self.platform, self.store),
+                200,
+                {"content-type": "application/json"},
+            )
         if code < 300:
             await self.store.durable(lambda db: write_success(db, sent, code, body))
         elif refused_for_sure(code) and not sent.again:
@@ -191,32 +180,6 @@ class Gateway:
         await self._tell(sent.principal, verdict, "allowed", "", sent.admission, code)
         headers.pop("content-length", None)
         return Response(body, code, headers)
-
-    async def _adopt(self, sent: Sent) -> bytes:
-        """What an earlier try created whose answer was lost: found by its name, compared, reused only if equal."""
-        found = await self._find(sent.call)
-        effect = sent.admission.effect
-        if found is not None and effect is not None and same_fields(sent_fields(sent.call), found):
-            owner = self.store.owner_of(str(found.get("name")))
-            created = found.get("createTime")
-            mine = owner is None or owner.session == sent.principal.session
-            if mine and isinstance(created, str) and _not_before(created, effect.create_time):
-                return json.dumps(found).encode()
-        raise Aborted(
-            f"{sent.call.route.method}: something else already has this name.",
-            hint="It was not created by this call, so it is left alone.",
-        )
-
-    async def _find(self, call: Call) -> dict[str, Any] | None:
-        name = expected_name(call)
-        if name:
-            response = await self.platform.get(f"/v1/{name}")
-            return response.json() if response.status_code == 200 else None
-        response = await self.platform.get(f"/v1/{call.resource}?pageSize=200")
-        if response.status_code != 200:
-            return None
-        items: list[dict[str, Any]] = response.json().get(call.resource.rpartition("/")[2], [])
-        return next((item for item in items if same_fields(sent_fields(call), item)), None)
 
     async def _download(self, sent: Sent, verdict: Verdict) -> Response:
         """DownloadDataset: the sandbox has no network, so the gateway follows the signed URLs [A78]."""
@@ -265,45 +228,3 @@ def _effect_key(principal: Principal, verdict: Verdict, incoming: Incoming) -> s
     if len(key) > MAX_KEY or not key.isascii() or not key.isprintable():
         raise InvalidArgument(f"An Idempotency-Key has at most {MAX_KEY} printable ASCII characters.")
     return key
-
-
-def _upload(call: Call, incoming: Incoming) -> tuple[AsyncIterator[bytes] | None, dict[str, str]]:
-    if call.route.body != "multipart":
-        return None, {}
-    headers = {"content-type": incoming.header(b"content-type")}
-    if length := incoming.header(b"content-length"):
-        headers["content-length"] = length
-    return incoming.blocks, headers
-
-
-async def _read_body(incoming: Incoming) -> bytes:
-    body = bytearray()
-    async for block in incoming.blocks:
-        body += block
-        if len(body) > MAX_JSON:
-            raise InvalidArgument(f"The body is larger than {MAX_JSON >> 20} MiB.")
-    return bytes(body)
-
-
-async def _drain(incoming: Incoming) -> None:
-    """Take a refused upload off the wire, within limits, so that its sender gets to read the answer."""
-    size = 0
-    try:
-        async for block in incoming.blocks:
-            size += len(block)
-            if size > _DRAIN:
-                return
-    except ClientDisconnect:
-        return
-
-
-async def _once(content: bytes) -> AsyncIterator[bytes]:
-    yield content
-
-
-def _not_before(created: str, started: str) -> bool:
-    """Whether a resource was created after its effect began, give or take the clocks of two machines."""
-    try:
-        return (parse_rfc3339(created) - parse_rfc3339(started)).total_seconds() > -60
-    except ValueError:
-        return False

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import func
 from sqlmodel import Session, col, select, update
 
+from gateway import audit
 from gateway.tables import GrantRow, LimitRow, ReservationRow
 from manifest.pilot import pilot_methods
 from pilotlight.clock import as_utc, now, to_rfc3339
@@ -72,12 +74,16 @@ def write(db: Session, session: str, plan: Plan, gate: Gate, approver: str) -> l
     _check_limit(db, session, rows)
     db.add_all(rows)
     db.flush()
+    _note(db, approver, "approved", session, {"plan": digest, "gate": gate, "grants": [row.spec for row in rows]})
     return [_id(session, digest, spec) for spec in specs]
 
 
 def revoke(db: Session, session: str) -> int:
     """Take away what is left of all grants of a session; what already runs keeps its reservation. Returns how many."""
-    return _revoke(db, session, keep="")
+    count = _revoke(db, session, keep="")
+    if count:
+        _note(db, "", "revoked", session, {"grants": count})
+    return count
 
 
 def cost(db: Session, session: str) -> CostSummary:
@@ -174,6 +180,19 @@ def _check_limit(db: Session, session: str, rows: list[GrantRow]) -> None:
             f"This plan may cost more than the session's limit of {show(from_micros(limit.limit_micros))}.",
             hint="Ask for a cheaper plan, or raise the limit with a new session.",
         )
+
+
+def _note(db: Session, principal: str, verdict: str, session: str, detail: dict[str, Any]) -> None:
+    """Who gave or took a right to spend stands in the same chain as what was done with it."""
+    audit.append(
+        db.connection(),
+        principal=principal,
+        method="",
+        resource=session,
+        verdict=verdict,
+        rule="grants",
+        detail=detail,
+    )
 
 
 def _limit_row(db: Session, session: str) -> LimitRow:

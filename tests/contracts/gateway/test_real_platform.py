@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -42,7 +42,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) ->
 
 
 @asynccontextmanager
-async def open_gateway(engine: Engine, platform: PlatformServer) -> AsyncIterator[tuple[Gateway, httpx.AsyncClient]]:
+async def open_gateway(engine: Engine, platform: PlatformServer) -> AsyncGenerator[tuple[Gateway, httpx.AsyncClient]]:
     """A gateway on the real platform, and a client that is the session's runner."""
     settings = Settings(home=platform.home, account="acme", platform_key=SecretStr(platform.key))
     async with httpx.AsyncClient(base_url=platform.base_url) as upstream:
@@ -131,7 +131,7 @@ async def until(runner: httpx.AsyncClient, path: str, states: tuple[str, ...]) -
 
 async def train(runner: httpx.AsyncClient) -> dict[str, Any]:
     path = "/v1/accounts/acme/supervisedFineTuningJobs"
-    sent = {"params": {"supervisedFineTuningJobId": JOB}, "headers": {"idempotency-key": "j"}}
+    sent: dict[str, Any] = {"params": {"supervisedFineTuningJobId": JOB}, "headers": {"idempotency-key": "j"}}
     greedy = await runner.post(path, json=job_body() | {"epochs": 50}, **sent)
     assert greedy.status_code == 403
     first = await runner.post(path, json=job_body(), **sent)
@@ -142,7 +142,7 @@ async def train(runner: httpx.AsyncClient) -> dict[str, Any]:
 
 
 async def deploy_and_ask(runner: httpx.AsyncClient) -> None:
-    sent = {"params": {"deploymentId": DEPLOYMENT}, "headers": {"idempotency-key": "p"}}
+    sent: dict[str, Any] = {"params": {"deploymentId": DEPLOYMENT}, "headers": {"idempotency-key": "p"}}
     answer = await runner.post("/v1/accounts/acme/deployments", json=deployment_body(), **sent)
     assert answer.status_code == 200, answer.text
     await until(runner, f"/v1/accounts/acme/deployments/{DEPLOYMENT}", ("READY",))

@@ -240,5 +240,5 @@ def test_refused_spend_is_audited_too(bench: Any, job_grant: Any) -> None:
     bench.create_job()
     with bench.engine.connect() as db:
         rows = db.exec_driver_sql("SELECT verdict, rule FROM gateway_audit ORDER BY seq").all()
-    assert [tuple(row) for row in rows] == [("denied", "spend.rules"), ("allowed", "allowed")]
+    assert [tuple(row) for row in rows] == [("approved", "grants"), ("denied", "spend.rules"), ("allowed", "allowed")]
     assert audit.verify(bench.engine).intact

@@ -6,14 +6,21 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
-from local_platform import accounts, billing, datasets, deployed_models, deployments, jobs, models, shapes, signed
+from local_platform import accounts
 from local_platform.auth import identify
 from local_platform.context import Platform, open_platform
+from local_platform.datasets import routes as datasets
+from local_platform.deployments import adapters, billing
+from local_platform.deployments import routes as deployments
 from local_platform.errors import install_error_handlers
-from local_platform.model_import import register_shipped
+from local_platform.jobs import routes as jobs
+from local_platform.models import routes as models
+from local_platform.models.imports import register_shipped
 from local_platform.serving.routes import inference_router
+from local_platform.speed import shapes
+from local_platform.storage import signed
+from local_platform.storage.uploads import clean_uploads
 from local_platform.unoffered import unoffered_router
-from local_platform.uploads import clean_uploads
 from local_platform.workers import Workers, open_workers
 from pilotlight import __version__
 from pilotlight.identity import identity_router
@@ -35,7 +42,7 @@ def build_app(settings: Settings) -> FastAPI:
     app.include_router(datasets.router)
     app.include_router(models.router)
     app.include_router(signed.router)
-    for part in (jobs, deployments, deployed_models, shapes, billing):
+    for part in (jobs, deployments, adapters, shapes, billing):
         app.include_router(part.router)
     app.include_router(inference_router(workers.resolver, workers.engines, identify))
     app.include_router(unoffered_router())

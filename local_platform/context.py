@@ -10,9 +10,9 @@ from sqlalchemy import Engine
 from sqlmodel import Session, SQLModel
 
 from local_platform import tables
-from local_platform.blobs import BlobStore
 from local_platform.resources import get
-from local_platform.signing import Signer, load_secret
+from local_platform.storage.blobs import BlobStore
+from local_platform.storage.signing import Signer, load_secret
 from pilotlight.database import open_engine
 from pilotlight.errors import FailedPrecondition
 from pilotlight.identity import bootstrap

@@ -6,16 +6,16 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from local_platform.addressing import Resolver
-from local_platform.autoscaler import Autoscaler
-from local_platform.calibration import Calibrator
 from local_platform.context import Platform
-from local_platform.launcher import Launcher, LocalLauncher
-from local_platform.replicas import ReplicaBoard
-from local_platform.scheduler import Scheduler
+from local_platform.deployments.addressing import Resolver
+from local_platform.deployments.autoscaler import Autoscaler
+from local_platform.deployments.replicas import ReplicaBoard
+from local_platform.jobs.launcher import Launcher, LocalLauncher
+from local_platform.jobs.scheduler import Scheduler
 from local_platform.serving.manager import EngineManager
+from local_platform.speed.calibration import Calibrator
+from local_platform.speed.throughput import ThroughputBook
 from local_platform.tables import DeploymentRow
-from local_platform.throughput import ThroughputBook
 from pilotlight.errors import PilotlightError
 
 MAX_THREADS = 8

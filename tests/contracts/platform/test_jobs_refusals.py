@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pydantic.alias_generators import to_camel
 
-from local_platform.deployed_models import DeployedModelRequest
-from local_platform.deployment_fields import DeploymentRequest
-from local_platform.job_fields import JobRequest
+from local_platform.deployments.adapters import DeployedModelRequest
+from local_platform.deployments.fields import DeploymentRequest
+from local_platform.jobs.fields import JobRequest
 from tests.fixtures.platform import PlatformServer
 
 ODD: list[Any] = [

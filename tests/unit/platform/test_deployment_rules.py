@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_platform.bodies import parse_body, parse_duration
-from local_platform.deployment_fields import DeploymentRequest, check_supported, most_replicas
-from local_platform.replica_policy import IDLE_LIFETIME, Load, end_of_life, wanted_replicas
-from local_platform.usage import Interval, dedicated_costs
+from local_platform.deployments.fields import DeploymentRequest, check_supported, most_replicas
+from local_platform.deployments.replica_policy import IDLE_LIFETIME, Load, end_of_life, wanted_replicas
+from local_platform.deployments.usage import Interval, dedicated_costs
 from pilotlight.errors import InvalidArgument
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

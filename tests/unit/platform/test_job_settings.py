@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_platform.bodies import parse_body
-from local_platform.job_fields import JobRequest, check_supported
-from local_platform.job_settings import LORA_RANKS, settle, show_number
-from local_platform.job_state import TERMINAL, TRANSITIONS, JobState, check_transition
+from local_platform.jobs.fields import JobRequest, check_supported
+from local_platform.jobs.settings import LORA_RANKS, settle, show_number
+from local_platform.jobs.state import TERMINAL, TRANSITIONS, JobState, check_transition
 from pilotlight.errors import FailedPrecondition, InvalidArgument
 
 BASE = {"contextLength": 65_536, "localDetails": {"defaultBatchTokens": 640}}

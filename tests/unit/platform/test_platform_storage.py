@@ -11,9 +11,9 @@ from starlette.requests import Request
 
 from local_platform.context import Platform, open_platform
 from local_platform.resources import delete, find, get, insert, list_resources, update_body, wire
-from local_platform.signing import LIFETIME, Signer
+from local_platform.storage.signing import LIFETIME, Signer
+from local_platform.storage.uploads import clean_uploads, register_upload, upload_folder
 from local_platform.tables import DatasetRow
-from local_platform.uploads import clean_uploads, register_upload, upload_folder
 from pilotlight.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from pilotlight.settings import Settings
 

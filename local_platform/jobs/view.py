@@ -6,11 +6,11 @@ from typing import Any
 from fastapi import Request
 
 from local_platform.context import Platform
-from local_platform.job_runs import JobRun, cost_of, work_directory
-from local_platform.job_state import TERMINAL, JobState
-from local_platform.progress import Progress, base_eval_loss, read_progress
+from local_platform.jobs.progress import Progress, base_eval_loss, read_progress
+from local_platform.jobs.runs import JobRun, cost_of, work_directory
+from local_platform.jobs.state import TERMINAL, JobState
 from local_platform.resources import wire
-from local_platform.signed import sign_download
+from local_platform.storage.signed import sign_download
 from local_platform.tables import JobRow
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.pricebook import PriceBook, load_prices

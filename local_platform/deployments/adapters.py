@@ -7,12 +7,12 @@ from fastapi import APIRouter, Body, Request
 from pydantic import Field
 from sqlmodel import Session
 
-from local_platform.adapter_fit import find_misfit
 from local_platform.auth import CallerDep, own
 from local_platform.bodies import parse_body
 from local_platform.context import PlatformDep
-from local_platform.deployment_creation import find_deployable, insert_deployed
-from local_platform.deployment_state import DeploymentState
+from local_platform.deployments.adapter_fit import find_misfit
+from local_platform.deployments.creation import find_deployable, insert_deployed
+from local_platform.deployments.state import DeploymentState
 from local_platform.resources import (
     COMMON_FIELDS,
     Json,

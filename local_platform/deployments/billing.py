@@ -7,9 +7,9 @@ from fastapi import APIRouter, Request
 
 from local_platform.auth import CallerDep
 from local_platform.context import PlatformDep
-from local_platform.replicas import service_intervals
+from local_platform.deployments.replicas import service_intervals
+from local_platform.deployments.usage import DEDICATED, DIMENSIONS, Interval, dedicated_costs
 from local_platform.resources import Json
-from local_platform.usage import DEDICATED, DIMENSIONS, Interval, dedicated_costs
 from local_platform.workers import WorkersDep
 from pilotlight.clock import parse_rfc3339
 from pilotlight.errors import InvalidArgument

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlmodel import Field, Session, SQLModel
 
-from local_platform.launcher import ProcessRef
+from local_platform.jobs.launcher import ProcessRef
 from local_platform.tables import JobRow
 from pilotlight.errors import Internal
 from pilotlight.money import usd

@@ -6,14 +6,14 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from sqlmodel import Session
 
-from local_platform import signed, uploads
 from local_platform.auth import AdminDep, CallerDep, own
 from local_platform.bodies import WireInt
 from local_platform.context import PlatformDep
-from local_platform.job_state import TERMINAL
-from local_platform.model_files import check_adapter_filenames, publish_adapter_upload
-from local_platform.model_import import ImportBody, import_model
+from local_platform.jobs.state import TERMINAL
+from local_platform.models.files import check_adapter_filenames, publish_adapter_upload
+from local_platform.models.imports import ImportBody, import_model
 from local_platform.resources import delete, find, get, insert, list_resources, mask, select_rows, update_body, wire
+from local_platform.storage import signed, uploads
 from local_platform.tables import DeployedModelRow, DeploymentRow, JobRow, ModelRow
 from pilotlight.errors import FailedPrecondition, InvalidArgument, NotFound, Unimplemented
 from pilotlight.identity import check_writer

@@ -13,8 +13,8 @@ from fastapi import APIRouter, Body, Request
 from local_platform.auth import CallerDep
 from local_platform.bodies import parse_body
 from local_platform.context import Platform, PlatformDep
-from local_platform.machine import accelerator
 from local_platform.resources import Json, mask, select_rows
+from local_platform.speed.machine import accelerator
 from local_platform.tables import ModelRow
 from local_platform.workers import Workers, WorkersDep
 from pilotlight.clock import to_rfc3339

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
-from local_platform import dataset_files, signed, uploads
 from local_platform.auth import CallerDep, own
 from local_platform.bodies import WireInt
 from local_platform.context import PlatformDep
-from local_platform.receiving import receive_multipart
+from local_platform.datasets import files as dataset_files
 from local_platform.resources import delete, get, insert, list_resources, mask, select_rows, update_body, wire
+from local_platform.storage import signed, uploads
+from local_platform.storage.receiving import receive_multipart
 from local_platform.tables import DatasetRow
 from pilotlight.errors import InvalidArgument, Unimplemented
 from pilotlight.identity import Principal, check_writer

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from local_platform.usage import Interval
+from local_platform.deployments.usage import Interval
 
 HEARTBEAT = 5.0
 """Seconds between two writes of a running replica's end: the most that a crash can leave unbilled."""

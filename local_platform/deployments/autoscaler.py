@@ -12,20 +12,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from local_platform.context import Platform
-from local_platform.deployment_state import (
+from local_platform.deployments.replica_policy import end_of_life, wanted_replicas
+from local_platform.deployments.replicas import HEARTBEAT, Replica, ReplicaBoard, ReplicaWish, note_service, note_wish
+from local_platform.deployments.state import (
     ALIVE,
     DeployedState,
     DeploymentState,
     engine_key,
     load_of,
 )
-from local_platform.machine import accelerator
-from local_platform.replica_policy import end_of_life, wanted_replicas
-from local_platform.replicas import HEARTBEAT, Replica, ReplicaBoard, ReplicaWish, note_service, note_wish
 from local_platform.resources import delete, find, get, select_rows, update_body
 from local_platform.serving.interface import InferenceEngine
 from local_platform.serving.manager import EngineManager
 from local_platform.serving.targets import EngineKey
+from local_platform.speed.machine import accelerator
 from local_platform.tables import DeployedModelRow, DeploymentRow
 from pilotlight.clock import now, parse_rfc3339, to_rfc3339
 from pilotlight.errors import PilotlightError

@@ -1,4 +1,4 @@
-"""`python -m local_platform.generation_speed CHECKPOINT`: new tokens per second of a full batch, as one JSON line.
+"""`python -m local_platform.speed.generation CHECKPOINT`: new tokens per second of a full batch, as one JSON line.
 
 A process of its own, so that the platform does not carry the model of a measurement.
 """
@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from local_platform.machine import accelerator
 from local_platform.serving.engine import LocalEngine
 from local_platform.serving.requests import GenerateRequest, Sampling
+from local_platform.speed.machine import accelerator
 
 ROWS, PROMPT_TOKENS, NEW_TOKENS = 16, 64, 32
 

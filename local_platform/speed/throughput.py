@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from local_platform.machine import describe_machine
-from local_platform.progress import Progress
+from local_platform.jobs.progress import Progress
+from local_platform.speed.machine import describe_machine
 from local_platform.training.files import write_json
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.plan import Wire

@@ -5,8 +5,8 @@ from pathlib import Path
 from sqlmodel import Session
 
 from local_platform.context import Platform
-from local_platform.job_creation import EVALUATION_FILE, TRAIN_FILE
-from local_platform.job_runs import work_directory
+from local_platform.jobs.creation import EVALUATION_FILE, TRAIN_FILE
+from local_platform.jobs.runs import work_directory
 from local_platform.resources import get
 from local_platform.tables import JobRow, ModelRow
 from local_platform.training.spec import JobSpec

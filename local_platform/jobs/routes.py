@@ -8,13 +8,13 @@ from fastapi import APIRouter, Body, Request
 from local_platform.auth import CallerDep, own
 from local_platform.bodies import parse_body
 from local_platform.context import PlatformDep
-from local_platform.job_creation import create_job
-from local_platform.job_fields import JobRequest
-from local_platform.job_runs import run_of
-from local_platform.job_state import HAS_TRAINER, JobState, check_transition
-from local_platform.job_view import closing_fields, show_job
+from local_platform.jobs.creation import create_job
+from local_platform.jobs.fields import JobRequest
+from local_platform.jobs.runs import run_of
+from local_platform.jobs.scheduler import CANCELLED_TEXT
+from local_platform.jobs.state import HAS_TRAINER, JobState, check_transition
+from local_platform.jobs.view import closing_fields, show_job
 from local_platform.resources import COMMON_FIELDS, find, get, mask, select_rows, update_body
-from local_platform.scheduler import CANCELLED_TEXT
 from local_platform.tables import JobRow, ModelRow
 from local_platform.workers import WorkersDep
 from pilotlight.errors import AlreadyExists, FailedPrecondition

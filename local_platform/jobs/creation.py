@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from sqlmodel import Session
 
 from local_platform.context import Platform
-from local_platform.job_fields import JobRequest, check_supported
-from local_platform.job_runs import JobRun, work_directory
-from local_platform.job_settings import WARM_START_KEEPS, settle
-from local_platform.job_state import TERMINAL, JobState
+from local_platform.jobs.fields import JobRequest, check_supported
+from local_platform.jobs.runs import JobRun, work_directory
+from local_platform.jobs.settings import WARM_START_KEEPS, settle
+from local_platform.jobs.state import TERMINAL, JobState
 from local_platform.resources import find, insert, select_rows
 from local_platform.tables import DatasetRow, JobRow, ModelRow
 from pilotlight.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound

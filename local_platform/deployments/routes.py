@@ -7,15 +7,15 @@ from fastapi import APIRouter, Body, Request
 from local_platform.auth import CallerDep, own
 from local_platform.bodies import WireInt, parse_body
 from local_platform.context import Platform, PlatformDep
-from local_platform.deployment_creation import (
+from local_platform.deployments.creation import (
     change_deployment,
     describe_deployment,
     insert_deployed,
     insert_deployment,
 )
-from local_platform.deployment_fields import MUTABLE, DeploymentRequest
-from local_platform.deployment_state import DeploymentState
-from local_platform.replicas import ReplicaBoard
+from local_platform.deployments.fields import MUTABLE, DeploymentRequest
+from local_platform.deployments.replicas import ReplicaBoard
+from local_platform.deployments.state import DeploymentState
 from local_platform.resources import COMMON_FIELDS, Json, get, mask, select_rows, update_body, wire
 from local_platform.tables import DeploymentRow
 from local_platform.workers import WorkersDep

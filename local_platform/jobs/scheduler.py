@@ -15,16 +15,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from local_platform.context import Platform
-from local_platform.job_runs import JobRun, begin_run, end_run, run_of, work_directory
-from local_platform.job_spec import write_spec
-from local_platform.job_state import HAS_TRAINER, TERMINAL, JobState, check_transition
-from local_platform.job_view import closing_fields
-from local_platform.launcher import Launcher
-from local_platform.progress import log_tail, read_progress
-from local_platform.publication import publish_adapter
+from local_platform.jobs.launcher import Launcher
+from local_platform.jobs.progress import log_tail, read_progress
+from local_platform.jobs.publication import publish_adapter
+from local_platform.jobs.runs import JobRun, begin_run, end_run, run_of, work_directory
+from local_platform.jobs.spec import write_spec
+from local_platform.jobs.state import HAS_TRAINER, TERMINAL, JobState, check_transition
+from local_platform.jobs.view import closing_fields
 from local_platform.resources import delete, find, get, select_rows, update_body
+from local_platform.speed.throughput import ThroughputBook
 from local_platform.tables import JobRow
-from local_platform.throughput import ThroughputBook
 from pilotlight.errors import PilotlightError
 
 MAX_RESTARTS = 2

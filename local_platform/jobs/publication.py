@@ -7,8 +7,8 @@ from pathlib import Path
 from sqlmodel import Session
 
 from local_platform.context import Platform
-from local_platform.job_runs import work_directory
-from local_platform.job_spec import ADAPTER_FOLDER
+from local_platform.jobs.runs import work_directory
+from local_platform.jobs.spec import ADAPTER_FOLDER
 from local_platform.resources import find, get, insert
 from local_platform.tables import JobRow, ModelRow
 from pilotlight.errors import AlreadyExists, Internal

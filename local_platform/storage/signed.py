@@ -13,7 +13,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import FileResponse
 
 from local_platform.context import Platform, PlatformDep
-from local_platform.receiving import receive_body
+from local_platform.storage.receiving import receive_body
 from pilotlight.errors import InvalidArgument, NotFound
 
 router = APIRouter(tags=["signed URLs"])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from local_platform.bodies import parse_duration
 from local_platform.context import Platform
-from local_platform.replica_policy import Load
-from local_platform.replicas import Replica
+from local_platform.deployments.replica_policy import Load
+from local_platform.deployments.replicas import Replica
 from local_platform.serving.targets import EngineKey
 from local_platform.tables import DeploymentRow
 from pilotlight.clock import parse_rfc3339

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from sqlmodel import Session
 
 from local_platform.context import Platform
-from local_platform.deployment_state import DeploymentState, engine_key
-from local_platform.replicas import ReplicaBoard
+from local_platform.deployments.replicas import ReplicaBoard
+from local_platform.deployments.state import DeploymentState, engine_key
 from local_platform.resources import find, get, select_rows
 from local_platform.serving.targets import AdapterFailed, Caller, DeploymentScalingUp, EngineKey, ServedModel, Target
 from local_platform.tables import DeployedModelRow, DeploymentRow, ModelRow

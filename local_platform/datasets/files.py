@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from local_platform.blobs import hash_file
 from local_platform.context import Platform
+from local_platform.datasets.tokens import estimate_tokens
 from local_platform.resources import get, update_body
+from local_platform.storage.blobs import hash_file
+from local_platform.storage.uploads import arrived_files, forget_upload, require_uploading
 from local_platform.tables import DatasetRow
-from local_platform.token_estimate import estimate_tokens
-from local_platform.uploads import arrived_files, forget_upload, require_uploading
 from pilotlight.dataset import RowKind, ScanReport, Severity, scan
 from pilotlight.dataset.reading import BOM
 from pilotlight.errors import InvalidArgument

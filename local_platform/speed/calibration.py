@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 import psutil
 
 from local_platform.context import Platform
-from local_platform.launcher import Launcher, ProcessRef, child_environment
-from local_platform.machine import accelerator
-from local_platform.progress import Progress, read_progress
+from local_platform.jobs.launcher import Launcher, ProcessRef, child_environment
+from local_platform.jobs.progress import Progress, read_progress
 from local_platform.resources import select_rows
+from local_platform.speed.machine import accelerator
+from local_platform.speed.throughput import Throughput, ThroughputBook
 from local_platform.tables import ModelRow
-from local_platform.throughput import Throughput, ThroughputBook
 from local_platform.training.spec import JobSpec
 
 ROWS, EPOCHS = 64, 40
@@ -143,7 +143,7 @@ class Calibrator:
         return None
 
     def _measure_generation(self, model: ModelRow) -> float | None:
-        command = [sys.executable, "-P", "-m", "local_platform.generation_speed", model.body["_directory"]]
+        command = [sys.executable, "-P", "-m", "local_platform.speed.generation", model.body["_directory"]]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, env=child_environment(self._threads), stdout=pipe, stderr=pipe) as child:
             deadline = time.monotonic() + LIMIT_SECONDS

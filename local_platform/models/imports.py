@@ -15,8 +15,8 @@ from jinja2 import TemplateError
 from pydantic import Field
 
 from local_platform.basemodels import ShippedModel, shipped
-from local_platform.checkpoint import FILES, Checkpoint, hash_template, read_checkpoint
 from local_platform.context import Platform
+from local_platform.models.checkpoint import FILES, Checkpoint, hash_template, read_checkpoint
 from local_platform.resources import find, insert, update_body
 from local_platform.tables import ModelRow
 from pilotlight.errors import AlreadyExists, FailedPrecondition, InvalidArgument

@@ -9,10 +9,10 @@ from sqlmodel import Session
 
 from local_platform.bodies import parse_body
 from local_platform.context import Platform
-from local_platform.deployment_fields import MUTABLE, DeploymentRequest, check_supported, most_replicas
-from local_platform.deployment_state import DeployedState, DeploymentState
+from local_platform.deployments.fields import MUTABLE, DeploymentRequest, check_supported, most_replicas
+from local_platform.deployments.state import DeployedState, DeploymentState
 from local_platform.resources import Json, find, insert, select_rows, update_body
-from local_platform.shapes import resolve_shape
+from local_platform.speed.shapes import resolve_shape
 from local_platform.tables import DeployedModelRow, DeploymentRow, ModelRow
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.errors import FailedPrecondition, InvalidArgument, NotFound

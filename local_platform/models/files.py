@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from local_platform.adapter_fit import find_misfit
 from local_platform.context import Platform
+from local_platform.deployments.adapter_fit import find_misfit
 from local_platform.resources import get, update_body
+from local_platform.storage.uploads import arrived_files, require_uploading
 from local_platform.tables import ModelRow
-from local_platform.uploads import arrived_files, require_uploading
 from pilotlight.errors import InvalidArgument
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

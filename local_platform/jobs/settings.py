@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
-from local_platform.job_fields import JobRequest
+from local_platform.jobs.fields import JobRequest
 from pilotlight.errors import InvalidArgument
 from pilotlight.plan import Wire
 

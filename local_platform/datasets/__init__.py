@@ -1,0 +1,1 @@
+"""The datasets resource: create, upload, validate, read; immutable once ready."""

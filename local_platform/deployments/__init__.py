@@ -1,0 +1,1 @@
+"""Deployments, loaded adapters, replicas that sleep and wake, and what they cost."""

@@ -1,0 +1,1 @@
+"""Files of the platform: content-addressed blobs, uploads in pieces, and signed URLs."""

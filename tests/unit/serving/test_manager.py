@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from local_platform.basemodels.shipped import shipped
 from local_platform.serving.manager import EngineManager, EngineStatus
 from local_platform.serving.targets import EngineKey
 from local_platform.serving.weights import Weights
@@ -58,9 +59,11 @@ def test_engines_that_load_at_the_same_time_all_work(
     """transformers and PEFT change process-wide state while they load: unguarded, all of these failed."""
     adapters = [None, make_tiny_adapter(11, 4), make_tiny_adapter(12, 8), None]
 
+    checkpoints = [tiny_checkpoint, *(model.directory for model in shipped())]
+
     def load(place: int) -> None:
-        for _ in range(4):
-            Weights(tiny_checkpoint, "cpu", adapters[place])
+        for turn in range(6):
+            Weights(checkpoints[(place + turn) % 3], "cpu", adapters[place] if (place + turn) % 3 == 0 else None)
 
     with ThreadPoolExecutor(4) as pool:
         for result in [pool.submit(load, place) for place in range(4)]:

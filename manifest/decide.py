@@ -56,6 +56,10 @@ def _check_ceiling(route: Route, entry: PilotEntry | None, caller: Caller) -> No
 
 def _check_path_account(route: Route, params: dict[str, str], caller: Caller) -> None:
     account = params.get("account")
+    if route.action == "catalogue":
+        if account != CATALOGUE_ACCOUNT:
+            raise Refusal("account", f"{route.method} is a method of the account {CATALOGUE_ACCOUNT!r} only.")
+        return
     if account is None or account == caller.account:
         return
     if not (route.public and route.action == "read"):
@@ -88,7 +92,7 @@ def _check_role(call: Call, caller: Caller, owner_of: OwnerLookup) -> None:
         owner = owner_of(call.resource)
         owns = owner is not None and bool(caller.user) and owner.user == caller.user
     if not may(caller.role, action, owns=owns):
-        whose = "" if action in ("create", "users") else " of others"
+        whose = "" if action in ("create", "users", "catalogue") else " of others"
         raise Refusal("role", f"{call.route.method}: the role {caller.role} may not {action} resources{whose}.")
 
 

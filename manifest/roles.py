@@ -9,7 +9,7 @@ def may(role: str, action: Action, *, owns: bool) -> bool:
     """Whether `role` may take `action` on a resource; `owns`: it is the caller's own (for keys: the caller's own keys).
 
     Inference and viewing: all. Create, and manage one's own: contributor up. Manage others': user up. Own keys: all.
-    Others' keys and users: admin. An unknown role may nothing.
+    Others' keys, users and the catalogue: admin. An unknown role may nothing.
     """
     if role not in ROLES:
         return False
@@ -22,5 +22,5 @@ def may(role: str, action: Action, *, owns: bool) -> bool:
             return role in ("admin", "user") or (role == "contributor" and owns)
         case "keys":
             return role == "admin" or owns
-        case "users":
+        case "users" | "catalogue":
             return role == "admin"

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Verb = Literal["GET", "POST", "PATCH", "DELETE"]
 Kind = Literal["read", "create", "spend", "infer"]
-Action = Literal["read", "infer", "create", "change", "delete", "keys", "users"]
+Action = Literal["read", "infer", "create", "change", "delete", "keys", "users", "catalogue"]
 FieldTypes = dict[str, str | dict[str, str]]
 
 

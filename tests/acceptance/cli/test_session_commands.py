@@ -107,7 +107,8 @@ def test_list_takes_its_flags(line: CommandLine, control: ControlServer):
     for session in made:
         control.settle(session, "succeeded")
     names = [f"accounts/acct/sessions/{session}" for session in made]
-    flags = ("--filter", f"sessionId >= '{made[0]}'", "--order-by", "createTime", "--page-size", "1", "-o", "flag")
+    first = control.get(f"/{made[0]}")["createTime"]
+    flags = ("--filter", f"createTime >= '{first}'", "--order-by", "createTime", "--page-size", "1", "-o", "flag")
     assert line.read("list", "sessions", *flags).split() == names
     assert line.read("session", "list", *flags, "--no-paginate").split() == names[:1]
     newest = json.loads(line.read("session", "list", "-o", "json"))[0]

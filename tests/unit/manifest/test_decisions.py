@@ -137,6 +137,8 @@ def expected(role: str, route: Route, account: str, owner: str) -> bool:
     """The documented matrix, written independently of `roles.may` and `decide` [P110-P112, A89]."""
     if route.surface == "control":
         return False
+    if route.method == "ImportModel":
+        return role == "admin" and account == "fireworks"
     if account == "fireworks" and not (route.public and route.action == "read"):
         return False
     if account == "other":

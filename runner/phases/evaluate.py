@@ -102,6 +102,9 @@ def _ask_once(turn: Turn, recipe: Recipe, label: str, model: str, probes: list[P
     kept = results.load(turn, recipe, f"answers-{label}")
     if kept.get("model") == model:
         return list(kept["answers"])
+    turn.say(
+        f"Asking the {label.split('-')[0]} model {len(probes)} held-out prompts.", f"ask/{recipe.generation}/{label}"
+    )
     answers = _ask_all(turn, recipe, model, probes)
     results.save(turn, recipe, f"answers-{label}", {"model": model, "answers": answers})
     return answers

@@ -8,8 +8,9 @@ from pilotlight.plan import Cost, CostLine, Gate, GrantSpec, Phase, Rule
 from pilotlight.pricebook import PriceBook
 from runner.calls import grant_of
 from runner.planning import requests
+from runner.planning.catalogue import BaseFacts
 from runner.planning.pricing import Amount, Band, price_seconds
-from runner.planning.recipe import Recipe
+from runner.planning.recipe import DataSide, Recipe
 from runner.planning.timing import SCALE_TO_ZERO_SECONDS, asking_seconds, job_seconds, wall_seconds
 
 MESSAGE_BYTES = 1_000_000
@@ -47,6 +48,13 @@ def price(recipe: Recipe, prices: PriceBook, band: Band, so_far: Decimal) -> Pri
         unknown=sheet.unknown,
     )
     return Priced(cost, sheet.grants)
+
+
+def evaluation_seconds(base: BaseFacts, heldout: DataSide, prompts: int, longest: int) -> float | None:
+    """Asking the base and the tuned model, in tokens of this base."""
+    answer = round(heldout.mean_answer_tokens * base.token_scale)
+    prompt = round(heldout.mean_prompt_tokens * base.token_scale)
+    return asking_seconds(base.throughput, prompts, answer, prompt, longest)
 
 
 class _Sheet:
@@ -103,16 +111,7 @@ def _price_final(sheet: _Sheet, recipe: Recipe, gate: Gate) -> None:
 
 
 def _price_evaluation(sheet: _Sheet, recipe: Recipe, gate: Gate) -> None:
-    side = recipe.heldout
-    times = [
-        asking_seconds(
-            base.throughput,
-            recipe.prompts,
-            round(side.mean_answer_tokens * base.token_scale),
-            round(side.mean_prompt_tokens * base.token_scale),
-        )
-        for base in recipe.bases
-    ]
+    times = [evaluation_seconds(base, recipe.heldout, recipe.prompts, recipe.answer_tokens) for base in recipe.bases]
     known = [seconds for seconds in times if seconds is not None]
     slowest = max(known) if len(known) == len(times) else None
     billed = None if slowest is None else slowest + SCALE_TO_ZERO_SECONDS

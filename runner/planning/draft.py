@@ -13,11 +13,11 @@ from runner.context import TurnContext
 from runner.data.sides import Sides
 from runner.planning.catalogue import BaseFacts
 from runner.planning.choices import FIRST_HOUR, PROMPTS, Choices, cuts
-from runner.planning.costing import Priced, price
+from runner.planning.costing import Priced, evaluation_seconds, price
 from runner.planning.grid import MAX_PARALLEL, build_grid, default_epochs
 from runner.planning.pricing import fit_band
 from runner.planning.recipe import Recipe
-from runner.planning.timing import SCALE_TO_ZERO_SECONDS, asking_seconds
+from runner.planning.timing import SCALE_TO_ZERO_SECONDS
 from runner.planning.values import list_values
 
 _LEAST_ANSWER_TOKENS, _MOST_ANSWER_TOKENS = 16, 512
@@ -102,7 +102,7 @@ def _resolve(inputs: Inputs, choices: Choices) -> Recipe:
     elif sweep and same:
         reason = SAME_RUN
     answer = _answer_tokens(inputs)
-    hours = _evaluation_hours(inputs, choices.prompts)
+    hours = _evaluation_hours(inputs, choices.prompts, answer)
     return Recipe(
         account=inputs.context.account,
         session=inputs.context.session,
@@ -133,19 +133,10 @@ def _answer_tokens(inputs: Inputs) -> int:
     return min([max(wanted, _LEAST_ANSWER_TOKENS), _MOST_ANSWER_TOKENS, *contexts])
 
 
-def _evaluation_hours(inputs: Inputs, prompts: int) -> float:
+def _evaluation_hours(inputs: Inputs, prompts: int, longest: int) -> float:
     """Enough for three times the expected time and two idle windows, in quarters of an hour."""
-    side = inputs.sides.heldout
-    times = [
-        asking_seconds(
-            base.throughput,
-            prompts,
-            round(side.mean_answer_tokens * base.token_scale),
-            round(side.mean_prompt_tokens * base.token_scale),
-        )
-        or 0.0
-        for base in inputs.bases
-    ]
+    heldout = inputs.sides.heldout
+    times = [evaluation_seconds(base, heldout, prompts, longest) or 0.0 for base in inputs.bases]
     return math.ceil((3 * max(times) + 2 * SCALE_TO_ZERO_SECONDS) / 900) / 4
 
 

@@ -28,10 +28,15 @@ def wall_seconds(jobs: list[float], at_once: int) -> float:
     return max(places)
 
 
-def asking_seconds(speed: Throughput | None, prompts: int, answer_tokens: int, prompt_tokens: int) -> float | None:
-    """Generating `prompts` answers twice (base and tuned) on a deployment that starts cold."""
+def asking_seconds(
+    speed: Throughput | None, prompts: int, answer_tokens: int, prompt_tokens: int, longest: int
+) -> float | None:
+    """Generating `prompts` answers twice on a deployment that starts cold.
+
+    The tuned model is expected to answer like the data; the base model to ramble on to the `longest` answer allowed.
+    """
     if speed is None:
         return None
-    generated = 2 * prompts * answer_tokens / speed.generate_tokens_per_second
+    generated = prompts * (answer_tokens + longest) / speed.generate_tokens_per_second
     read = 2 * prompts * prompt_tokens / speed.eval_tokens_per_second
     return speed.startup_seconds + EVALUATION_BATCH_OVERHEAD * (generated + read)

@@ -8,6 +8,7 @@ Platform, gateway and client are three processes on one machine. Targets, median
 import argparse
 import json
 import multiprocessing
+import os
 import statistics
 import tempfile
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import uvicorn
 from pydantic import SecretStr
 from sqlmodel import Session
@@ -168,6 +170,12 @@ def start(target: Callable[..., None], *arguments: Any) -> tuple[multiprocessing
     return process, receiver.recv()  # type: ignore[return-value]
 
 
+def cpu_seconds(process: multiprocessing.Process) -> float:
+    """User and system time of a process so far: what the gateway costs when the machine is not idle."""
+    times = psutil.Process(process.pid).cpu_times()
+    return times.user + times.system
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="What the gateway costs.")
@@ -178,7 +186,9 @@ def main() -> None:
         upstream, direct = start(serve_platform)
         front, through = start(serve_gateway, home, direct)
         time_calls(direct, through, 20)
+        before = cpu_seconds(front)
         calls = time_calls(direct, through, count)
+        cpu = (cpu_seconds(front) - before) / (count * len(calls)) * 1000
         for process in (front, upstream):
             process.terminate()
             process.join()
@@ -186,6 +196,9 @@ def main() -> None:
     for name, value in decisions.items():
         print(f"  {name:8} {value:8.1f}")
     print(f"local call, median ms of {count} (target: added < 2)")
+    print(
+        f"  load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; gateway process: {cpu:.2f} ms CPU per call"
+    )
     for name, row in calls.items():
         print(f"  {name:8} direct {row['direct']:.2f}  gateway {row['gateway']:.2f}  added {row['added']:.2f}")
 

@@ -47,6 +47,7 @@ class Gateway:
         upstream: httpx.AsyncClient,
         listener: RpcListener | None = None,
     ) -> None:
+        self.settings = settings
         self.store = Store(engine)
         self.platform = Upstream(upstream, settings)
         self.prices = load_prices(settings.backend)

@@ -6,6 +6,7 @@ principal of its own that no runner can be. It asks the platform only while some
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
@@ -31,6 +32,7 @@ _REASON = text("UPDATE gateway_reservations SET reason = :reason WHERE id = :id 
 _FORGET = text("DELETE FROM gateway_effects WHERE reservation = :id AND state = 'pending'")
 _GRACE = 10.0
 """Seconds before an unanswered create is looked for."""
+_ANCHOR_SECONDS = 60.0
 _LEAD = 0.5
 """Seconds before the limit at which a running thing is ended: stopping takes a moment, and that moment costs too."""
 
@@ -40,13 +42,18 @@ class Reaper:
 
     def __init__(self, gateway: Gateway, interval: float = 2.0) -> None:
         self.gateway, self.interval = gateway, interval
+        self.head_file = gateway.settings.home / "audit.head"
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Look again and again, until cancelled; once a minute export the audit's head, so that a cut-off end shows."""
+        anchored = 0.0
         while True:
             try:
                 pause = await self.step()
-            except (PilotlightError, SQLAlchemyError, ValueError, KeyError) as error:
+                if time.monotonic() - anchored > _ANCHOR_SECONDS or not anchored:
+                    self.gateway.store.export_head(self.head_file)
+                    anchored = time.monotonic()
+            except (PilotlightError, SQLAlchemyError, OSError, ValueError, KeyError) as error:
                 log.warning("the reaper could not look: %s", error)
                 pause = self.interval
             await asyncio.sleep(pause)

@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from pydantic import SecretStr
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -28,6 +25,7 @@ from pilotlight.database import open_engine
 from pilotlight.plan import GrantSpec, Phase, Plan, Rule
 from pilotlight.settings import Settings
 from tests.fixtures import plans
+from tests.fixtures.asgi import serving
 
 KEY = "fw_the_platform_key_that_must_never_be_seen"
 SESSION = "1779157376-41e1"
@@ -137,23 +135,6 @@ class RecordingPlatform:
             for name, seconds in self.replica_seconds.items()
         ]
         return JSONResponse({"dedicatedCosts": rows})
-
-
-@contextmanager
-def serving(app: Any) -> Generator[str]:
-    """Run an ASGI app on a free port in a thread; yields its URL."""
-    config = uvicorn.Config(
-        app, port=0, log_level="warning", lifespan="on", ws="none", loop="asyncio", interface="asgi3"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
 
 
 def plan_of(specs: list[GrantSpec], session: str = SESSION, **more: Any) -> Plan:

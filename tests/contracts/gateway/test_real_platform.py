@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fireworks import ConflictError, Fireworks, NotFoundError, PermissionDeniedError
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 from sqlmodel import Session
@@ -21,6 +22,7 @@ from manifest.registry import routes, shape_of
 from pilotlight.database import open_engine
 from pilotlight.plan import GrantSpec, Phase, Rule
 from pilotlight.settings import Settings
+from tests.fixtures.asgi import serving
 from tests.fixtures.plans import plan_of
 from tests.fixtures.platform import PlatformProcess, PlatformServer, import_base
 
@@ -211,6 +213,52 @@ def test_a_session_from_data_to_deployment(platform: PlatformServer, tmp_path: P
 
     asyncio.run(live())
     assert audit.verify(engine).intact
+    engine.dispose()
+
+
+def test_the_official_clients_work_through_the_gateway(platform: PlatformServer, tmp_path: Path) -> None:
+    """The SDK, unchanged, as a user with a key of its own."""
+    engine = open_engine(f"sqlite:///{tmp_path / 'control.db'}")
+    settings = Settings(home=platform.home, account="acme", platform_key=SecretStr(platform.key))
+    upstream = httpx.AsyncClient(base_url=platform.base_url)
+    gateway = Gateway(engine, settings, upstream)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await upstream.aclose()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        response = await gateway.forward(Principal("user", "acme", user="bob"), Request(scope, receive))
+        await response(scope, receive, send)
+
+    with serving(app) as url, Fireworks(api_key="fw_bobs", account_id="acme", base_url=url, max_retries=0) as sdk:
+        assert "tiny-base" in [str(model.name).rpartition("/")[2] for model in sdk.models.list(account_id="fireworks")]
+        sdk.datasets.create(dataset_id="bobs", dataset={"user_uploaded": {}, "example_count": "24"})
+        sdk.datasets.upload("bobs", file=b"".join(chat_row(number) for number in range(24)))
+        sdk.datasets.validate_upload("bobs", body={})
+        assert sdk.datasets.get("bobs").state == "READY"
+        assert [one.name for one in sdk.datasets.list(filter='displayName = "none"', page_size=5)] == []
+        job = sdk.supervised_fine_tuning_jobs.create(
+            dataset="bobs",
+            base_model="accounts/fireworks/models/tiny-base",
+            supervised_fine_tuning_job_id="bobs-job",
+            output_model="bobs-model",
+            lora_rank=4,
+        )
+        assert job.name == "accounts/acme/supervisedFineTuningJobs/bobs-job"
+        sdk.supervised_fine_tuning_jobs.cancel("bobs-job", body={})
+        assert "CANCEL" in str(sdk.supervised_fine_tuning_jobs.get("bobs-job").state)
+        with pytest.raises(NotFoundError):
+            sdk.models.get("nothing")
+        with pytest.raises(PermissionDeniedError, match="account"):
+            sdk.models.list(account_id="other")
+        with pytest.raises(ConflictError):
+            sdk.datasets.create(dataset_id="bobs", dataset={"user_uploaded": {}})
+        sdk.datasets.delete("bobs")
+    gateway.close()
     engine.dispose()
 
 

@@ -131,3 +131,4 @@ def test_it_runs_until_cancelled_and_wakes_in_time(bench: Any, deployment_grant:
 
     bench.in_process(use)
     assert DEPLOYMENT not in bench.platform.resources
+    assert audit.import_head(bench.settings.home / "audit.head").seq > 0

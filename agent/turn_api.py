@@ -88,11 +88,15 @@ def post_question(control: ControlDep, turn: TurnDep, body: Question) -> Questio
 
 @router.get("/answers/{question_id}")
 def read_answer(control: ControlDep, turn: TurnDep, question_id: str) -> Answer:
-    """The answer in the inbox, or NOT_FOUND."""
-    with reading(control.engine) as db:
+    """The answer in the inbox, or NOT_FOUND. A turn that has read the answer goes on: it no longer ends by asking."""
+    with writing(control.engine) as db:
         answer = find_answer(db, turn.session, question_id)
-    if answer is None:
-        raise NotFound(f"Question {question_id[:80]!r} is not answered.")
+        if answer is None:
+            raise NotFound(f"Question {question_id[:80]!r} is not answered.")
+        record = require_turn(db, load_session(db, turn.session), turn.epoch)
+        if record.outcome == "asked" and record.question_id == question_id:
+            record.outcome = None
+            db.add(record)
     return answer
 
 

@@ -105,7 +105,7 @@ def _conclude(db: Session, row: SessionRow, record: TurnRow, ending: Ending) -> 
     elif record.outcome == "succeeded":
         estimates.record_run(db, row, "succeeded")
         spending.revoke_grants(db, row.id)
-        journal.move(db, row.id, Move.SUCCEED, reason=record.message)
+        journal.move(db, row.id, Move.SUCCEED)  # the report event has the words
         if _unread_instructions(db, row):
             journal.move(db, row.id, Move.REOPEN, reason="an instruction came", changes={"turn": SessionRow.turn + 1})
     elif record.outcome == "failed":

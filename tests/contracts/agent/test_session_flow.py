@@ -93,6 +93,17 @@ def test_auto_approve_covers_plans_up_to_its_ceiling(control: ControlServer) -> 
     assert control.settle(above, "waiting")["question"]["kind"] == "plan_approval"
 
 
+def test_a_runner_that_breaks_after_reading_its_answer_fails(control: ControlServer) -> None:
+    ceiling = {"maxUsd": "1.50", "expireTime": "2100-01-01T00:00:00Z"}
+    session = control.create("plan; crash afterwards", autoApprove=ceiling)
+    control.settle(session, "failed")
+    assert [event["payload"].get("move") for event in control.events(session) if event["type"] == "status"] == [
+        "create",
+        "start",
+        "fail",
+    ]
+
+
 def test_a_plan_above_the_spend_limit_is_refused(control: ControlServer) -> None:
     session = control.create("plan 1.50; finish", spendLimitUsd="1.00")
     control.settle(session, "failed")

@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> int:
         prepare_environment(spec, progress)
         if progress.read().get("state") in FINISHED:
             return 0
+        progress.write("RUNNING", "Starting.")
         from local_platform.training.job import run_job  # torch must see the environment above
 
         run_job(spec, progress, stop)
@@ -39,19 +40,19 @@ def main(arguments: list[str]) -> int:
 
 
 def prepare_environment(spec: JobSpec, progress: Progress) -> None:
-    """Log file, crash report, and variables that libraries read once, when they are loaded."""
-    os.environ["OMP_NUM_THREADS"] = str(spec.threads)
-    os.environ["OMP_WAIT_POLICY"] = "passive"  # idle threads must not spin: on a busy machine that costs 4 to 10 times
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    handlers = [logging.FileHandler(spec.work_directory / "trainer.log"), logging.StreamHandler()]
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s", handlers=handlers, force=True)
+    """Crash report, log file, and variables that libraries read once, when they are loaded."""
 
     def report_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         log.critical("The trainer failed", exc_info=(kind, error, trace))
         progress.write("FAILED", f"The trainer failed: {kind.__name__}: {error}")
 
     sys.excepthook = report_crash
+    os.environ["OMP_NUM_THREADS"] = str(spec.threads)
+    os.environ["OMP_WAIT_POLICY"] = "passive"  # idle threads must not spin: on a busy machine that costs 4 to 10 times
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    handlers = [logging.FileHandler(spec.work_directory / "trainer.log"), logging.StreamHandler()]
+    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s", handlers=handlers, force=True)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ def wait_for_step(spec: JobSpec, step: int) -> None:
 def test_killed_stopped_and_resumed_equals_uninterrupted(make_spec: SpecMaker, run: Run) -> None:
     """kill -9 at one place, SIGTERM at another: the same metrics and the same adapter, to the last bit."""
     fields: dict[str, Any] = {
-        "rows": colours(64), "epochs": 40, "batch_size_samples": 8, "eval_auto_carveout": True,
-        "eval_interval_steps": 5, "checkpoint_interval_steps": 7,
+        "rows": colours(64), "epochs": 20, "batch_size_samples": 8, "eval_auto_carveout": True,
+        "eval_interval_steps": 10, "checkpoint_interval_steps": 7,
     }  # fmt: skip
     whole, broken = make_spec("whole", **fields), make_spec("broken", **fields)
     run(whole)
@@ -71,17 +71,15 @@ def test_bad_data_ends_as_failed_with_its_reason(make_spec: SpecMaker) -> None:
 
 
 def test_a_defect_ends_as_failed_too(make_spec: SpecMaker) -> None:
-    """The output directory's parent is a file: nothing the trainer foresees."""
+    """The log file is a directory: nothing the trainer foresees."""
     spec = make_spec()
-    (spec.work_directory / "file").write_text("")
-    blocked = spec.model_copy(update={"output_directory": spec.work_directory / "file" / "adapter"})
-    (spec.work_directory / "spec.json").write_text(blocked.model_dump_json())
+    (spec.work_directory / "trainer.log").mkdir()
     with start(spec) as process:
-        process.wait(timeout=120)
+        _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert progress_of(spec)["state"] == "FAILED"
-    assert progress_of(spec)["message"].startswith("The trainer failed: NotADirectoryError")
-    assert "Traceback" in (spec.work_directory / "trainer.log").read_text()
+    assert progress_of(spec)["message"].startswith("The trainer failed: IsADirectoryError")
+    assert b"Traceback" in errors
 
 
 def test_a_spec_that_is_none_is_refused_before_anything_is_loaded(make_spec: SpecMaker) -> None:
@@ -95,7 +93,7 @@ def test_a_spec_that_is_none_is_refused_before_anything_is_loaded(make_spec: Spe
     assert "nonsense: Extra inputs are not permitted" in message
 
 
-def test_sigterm_before_training_ends_at_once(make_spec: SpecMaker) -> None:
+def test_sigterm_while_starting_ends_at_once(make_spec: SpecMaker) -> None:
     spec = make_spec()
     with start(spec) as process:
         while not (spec.work_directory / "progress.json").exists():

@@ -88,12 +88,12 @@ class Feed:
 
 
 def calm(events: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The events for reading: of a job's progress only new states, new eval losses, and each tenth of the way."""
+    """The events for reading: of a job's progress only new states, new eval losses, and each quarter of the way."""
     told: dict[str, tuple[Any, ...]] = {}
     for event in events:
         if event["type"] == "job":
             payload = event["payload"]
-            news = (payload.get("state"), payload.get("evalLoss"), int(payload.get("percent") or 0) // 10)
+            news = (payload.get("state"), payload.get("evalLoss"), min(int(payload.get("percent") or 0) // 25, 3))
             if told.get(payload.get("job")) == news:
                 continue
             told[payload.get("job")] = news

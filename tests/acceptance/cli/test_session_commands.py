@@ -1,4 +1,6 @@
 import json
+import os
+import pty
 import re
 import time
 from pathlib import Path
@@ -100,6 +102,23 @@ def test_dry_run_prints_the_request_and_does_nothing(line: CommandLine, control:
     assert head == "POST /v1/accounts/acct/sessions"
     assert json.loads(body)["instruction"] == "say hi"
     assert control.get("")["totalSize"] == before
+
+
+def test_on_a_terminal_the_feed_is_live_and_says_the_same(line: CommandLine, control: ControlServer):
+    session = control.create("say hello :wave: [red]; flood 3; ask q")
+    control.settle(session, "waiting")
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as screen, os.fdopen(theirs, "wb", buffering=0) as terminal:
+        process = line.start("session", "events", session, "--wait", output=terminal.fileno())
+        shown = b""
+        while b"[done]" not in shown:
+            shown += os.read(screen.fileno(), 4096)
+        assert process.wait(30) == 0
+        process.communicate()
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert "status_info: hello :wave: [red]" in text
+    assert "status_info: ask_user missing_input q" in text
+    assert "\x1b[?25h" in shown.decode(), "the cursor is shown again"
 
 
 def test_list_takes_its_flags(line: CommandLine, control: ControlServer):

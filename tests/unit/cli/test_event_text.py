@@ -61,12 +61,12 @@ def test_no_line_of_a_text_passes_for_an_event_or_the_footer(text: str, kind: st
     assert not any(character < " " and character not in "\n\t" for character in printed)
 
 
-def test_job_progress_is_told_by_tenths_new_states_and_new_eval_losses():
+def test_job_progress_is_told_by_quarters_new_states_and_new_eval_losses():
     def job(state: str, percent: float, loss: float | None = None) -> dict[str, Any]:
         return event("job", job="j", state=state, percent=percent, evalLoss=loss)
 
-    told = [job("RUNNING", 0), job("RUNNING", 10), job("RUNNING", 15, 0.5), job("COMPLETED", 100, 0.5)]
-    log = [told[0], job("RUNNING", 9), told[1], job("RUNNING", 11), told[2], job("RUNNING", 19, 0.5), told[3]]
+    told = [job("RUNNING", 0), job("RUNNING", 25), job("RUNNING", 40, 0.5), job("COMPLETED", 100, 0.5)]
+    log = [told[0], job("RUNNING", 24), told[1], job("RUNNING", 26), told[2], job("RUNNING", 49, 0.5), told[3]]
     assert list(calm(log)) == told
     other = event("status_info", text="x")
     assert list(calm([other, other])) == [other, other]

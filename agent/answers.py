@@ -13,7 +13,8 @@ from agent.wire import StructuredAnswer, UpdateSession
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.errors import Aborted, Internal, InvalidArgument
 from pilotlight.identity import Principal
-from pilotlight.question import Answer, Decision, Question, QuestionField
+from pilotlight.plan import Phase
+from pilotlight.question import Answer, Decision, Question, QuestionField, QuestionKind
 
 
 def give_answer(db: Session, row: SessionRow, caller: Principal, body: UpdateSession) -> None:
@@ -31,6 +32,7 @@ def give_answer(db: Session, row: SessionRow, caller: Principal, body: UpdateSes
     if answer.decision is Decision.REJECT:
         estimates.record_run(db, row, "cancelled")
         spending.revoke_grants(db, row.id)
+        _close_phases(db, row, question)
         journal.move(db, row.id, Move.CANCEL, reason="rejected by the user", changes={"question_id": None})
     else:
         journal.move(db, row.id, Move.ANSWER, changes={"question_id": None, "turn": SessionRow.turn + 1})
@@ -45,6 +47,15 @@ def record_answer(db: Session, row: SessionRow, question: Question, answer: Answ
     db.add(AnswerRow(session_id=row.id, question_id=question.question_id, document=document, time=to_rfc3339(now())))
     db.flush()
     journal.append(db, row.id, "answer", answer.model_dump(mode="json", by_alias=True))
+
+
+def _close_phases(db: Session, row: SessionRow, question: Question) -> None:
+    """Every session shows all seven phases: no runner comes back to tell those that a rejection leaves out."""
+    if question.kind is QuestionKind.PLAN_APPROVAL:
+        journal.append(db, row.id, "phase", {"phase": Phase.PLAN, "state": "completed", "summary": "rejected"})
+    phases = list(Phase)
+    for phase in phases[phases.index(Phase(row.phase or Phase.PLAN)) + 1 :]:
+        journal.append(db, row.id, "phase", {"phase": phase, "state": "skipped", "reason": "rejected by the user"})
 
 
 def _check_hash(question: Question, body: UpdateSession) -> None:

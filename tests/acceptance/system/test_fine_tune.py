@@ -88,7 +88,9 @@ def test_revision_is_a_new_plan_and_rejection_is_free(system: System) -> None:
     after = system.get(session)["plan"]
     assert before["planHash"] != after["planHash"]
     assert len(after["document"]["candidates"]) <= 1
-    assert system.answer(session, "Reject").endswith("[done] session status: cancelled\n")
+    last = system.answer(session, "Reject")
+    assert last.endswith("[done] session status: cancelled\n")
+    assert last.count("skipped (rejected by the user)") == 5
     found = system.get(session)
     assert float(found["cost"]["soFar"]) == float(found["cost"]["approved"]) == 0
     assert session not in system.firectl("sftj", "list")

@@ -149,10 +149,12 @@ class Loop:
     def _passes(self, step: int) -> list[np.ndarray]:
         """The passes of the step that comes after `step` finished ones."""
         epoch = bisect.bisect_right(self._ends, step)
+        first = [0, *self._ends][epoch]
         if self._epoch_plan[0] != epoch:
             self._epoch_plan = epoch, self._plan.epoch_steps(epoch)
+        if step == first:
             self.position.record_before = self.position.record
-        return self._epoch_plan[1][step - ([0, *self._ends][epoch])]
+        return self._epoch_plan[1][step - first]
 
     def _epoch(self) -> float:
         """Epochs done, as a fraction."""

@@ -19,6 +19,7 @@ from pilotlight.settings import Settings
 
 _START_SECONDS = 120
 _STOP_SECONDS = 20
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Instance:
@@ -129,8 +130,9 @@ def serve_until_stopped(instance: Instance) -> None:
 
 
 def treat_stop_as_interrupt() -> None:
-    """SIGTERM unwinds like Ctrl-C, so that no server is left behind."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """SIGTERM unwinds like Ctrl-C, and only the first of them does: no server is left behind."""
+    for number in _STOPS:
+        signal.signal(number, _interrupt)
 
 
 @contextmanager
@@ -138,7 +140,7 @@ def _uninterrupted() -> Generator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # signals only come to the main thread
         return
-    former = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in _STOPS}
     try:
         yield
     finally:
@@ -147,6 +149,8 @@ def _uninterrupted() -> Generator[None]:
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -9,6 +9,7 @@ import pytest
 from sqlmodel import Session
 
 from gateway import audit, grants
+from pilotlight.clock import now, to_rfc3339
 from pilotlight.errors import Aborted, FailedPrecondition
 from pilotlight.plan import GrantSpec, Rule
 
@@ -131,8 +132,11 @@ def test_a_lost_answer_is_not_mixed_up_with_something_older(bench: Any, job_gran
         **bench.platform.seen[0].json,
     }
     assert bench.create_job().status_code == 409
-    bench.platform.resources["accounts/acme/supervisedFineTuningJobs/ft-1"]["epochs"] = 3
+    fresh = {"createTime": to_rfc3339(now()), "epochs": 3}
+    bench.platform.resources["accounts/acme/supervisedFineTuningJobs/ft-1"] |= fresh
     assert bench.create_job().status_code == 409
+    bench.platform.resources["accounts/acme/supervisedFineTuningJobs/ft-1"]["epochs"] = 1.5
+    assert bench.create_job().status_code == 200
 
 
 def test_a_refusal_upstream_gives_everything_back(bench: Any, job_grant: Any) -> None:

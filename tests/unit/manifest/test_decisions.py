@@ -60,6 +60,16 @@ def test_every_name_in_a_body_is_checked(field: str, value: Any, rule: str) -> N
     assert verdict.rule == rule, verdict.reason
 
 
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "NaN", "Infinity", '"\\ud800"', "9" * 5000, "1.", "01", "'x'"])
+def test_numbers_and_strings_that_are_not_json_are_refused(value: str) -> None:
+    for caller in (SESSION, Caller("acme", "ann")):
+        raw = b'{"wandbConfig": {"x": ' + value.encode() + b"}}"
+        headers = [JSON, (b"content-length", str(len(raw)).encode())]
+        facts = RequestFacts("POST", b"/v1/accounts/acme/supervisedFineTuningJobs", b"", headers, raw)
+        verdict = decide(facts, caller)
+        assert (verdict.rule, verdict.status) == ("body", "INVALID_ARGUMENT")
+
+
 @pytest.mark.parametrize(
     ("model", "rule"),
     [

@@ -17,7 +17,7 @@ up: $(STAMP) bubblewrap  ## start the agent and the embedded platform on this ma
 	$(RUN)/pilotlight up
 
 test: $(STAMP) bubblewrap  ## the tests
-	$(RUN)/pytest -q
+	$(RUN)/pytest -q -n 2 --dist loadfile
 
 test-slow: $(STAMP) bubblewrap  ## long campaigns
 	$(RUN)/pytest -q -m slow

@@ -1,7 +1,7 @@
 """What a `model` string of an inference request stands for, and who finds out.
 
-The routes know no deployments: they ask a `ModelResolver` (implemented by `local_platform.deployments.routes`), which owns
-the replica states, and get a `Target` or one of the errors below.
+The routes know no deployments: they ask a `ModelResolver` (implemented by `local_platform.deployments.addressing`),
+which knows the replica states, and get a `Target` or one of the errors below.
 """
 
 from dataclasses import dataclass

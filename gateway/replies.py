@@ -4,37 +4,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from pilotlight.errors import (
-    Aborted,
-    AlreadyExists,
-    FailedPrecondition,
-    Internal,
-    InvalidArgument,
-    NotFound,
-    OutOfRange,
-    PermissionDenied,
-    PilotlightError,
-    ResourceExhausted,
-    Unauthenticated,
-    Unavailable,
-    Unimplemented,
-)
-
-_KINDS: tuple[type[PilotlightError], ...] = (
-    InvalidArgument,
-    FailedPrecondition,
-    OutOfRange,
-    PermissionDenied,
-    NotFound,
-    AlreadyExists,
-    Aborted,
-    ResourceExhausted,
-    Unimplemented,
-    Unavailable,
-)
-_BY_GRPC = {kind.grpc_code: kind for kind in _KINDS}
-_BY_STATUS = {kind.status: kind for kind in _KINDS}
-_BY_HTTP = {kind.http_code: kind for kind in reversed(_KINDS)}
+from pilotlight.errors import Internal, PilotlightError, Unauthenticated, kind_of
 
 
 def error_of(code: int, body: bytes) -> PilotlightError:
@@ -51,8 +21,7 @@ def error_of(code: int, body: bytes) -> PilotlightError:
     message = str(inner.get("message") or f"The platform answered HTTP {code}.")
     if code == Unauthenticated.http_code:
         return Internal(f"The platform does not accept the gateway's key: {message}")
-    kind = _BY_STATUS.get(str(inner.get("status"))) or _BY_GRPC.get(inner.get("code")) or _BY_HTTP.get(code, Internal)
-    return kind(message)
+    return kind_of(inner, code)(message)
 
 
 async def join_files(files: Sequence[AsyncIterator[bytes]]) -> AsyncIterator[bytes]:

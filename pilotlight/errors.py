@@ -109,3 +109,30 @@ class Unavailable(PilotlightError):
 
 class Internal(PilotlightError):
     """A defect of ours."""
+
+
+_KINDS = (
+    InvalidArgument,
+    FailedPrecondition,
+    OutOfRange,
+    Unauthenticated,
+    PermissionDenied,
+    NotFound,
+    AlreadyExists,
+    Aborted,
+    ResourceExhausted,
+    Unimplemented,
+    Unavailable,
+    Internal,
+)
+_BY_STATUS = {kind.status: kind for kind in _KINDS}
+_BY_GRPC = {kind.grpc_code: kind for kind in _KINDS}
+_BY_HTTP = {kind.http_code: kind for kind in reversed(_KINDS)}
+
+
+def kind_of(error: dict[str, Any], http_code: int) -> type[PilotlightError]:
+    """The class that the inside of an error body stands for: by its status name, its grpc code, else its HTTP code."""
+    code = error.get("code")
+    by_code = _BY_GRPC.get(code) if isinstance(code, int) else None
+    fallback = Internal if http_code >= 500 else InvalidArgument
+    return _BY_STATUS.get(str(error.get("status"))) or by_code or _BY_HTTP.get(http_code, fallback)

@@ -9,42 +9,12 @@ from typing import Any, BinaryIO, TypeVar
 
 import httpx
 
-from pilotlight.errors import (
-    Aborted,
-    AlreadyExists,
-    FailedPrecondition,
-    Internal,
-    InvalidArgument,
-    NotFound,
-    OutOfRange,
-    PermissionDenied,
-    PilotlightError,
-    ResourceExhausted,
-    Unauthenticated,
-    Unavailable,
-    Unimplemented,
-)
+from pilotlight.errors import PilotlightError, Unavailable, kind_of
 from runner.calls import Call
 
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
-_KINDS: list[type[PilotlightError]] = [
-    InvalidArgument,
-    FailedPrecondition,
-    OutOfRange,
-    Unauthenticated,
-    PermissionDenied,
-    NotFound,
-    AlreadyExists,
-    Aborted,
-    ResourceExhausted,
-    Unimplemented,
-    Unavailable,
-]
-_BY_STATUS = {kind.status: kind for kind in _KINDS}
-_BY_GRPC = {kind.grpc_code: kind for kind in _KINDS}
-_BY_HTTP = {kind.http_code: kind for kind in reversed(_KINDS)}
 _PATIENCE = 120.0
 """Seconds to keep trying while the control process or the platform is away."""
 
@@ -150,11 +120,4 @@ def error_of(response: httpx.Response) -> PilotlightError:
     if inner.get("code") == "DEPLOYMENT_SCALING_UP" or "DEPLOYMENT_SCALING_UP" in message:
         header = response.headers.get("retry-after", "")
         return ScalingUp(message, float(header) if header.replace(".", "", 1).isdigit() else None)
-    kind = _BY_STATUS.get(str(inner.get("status"))) or _kind_by_code(inner.get("code"), response.status_code)
-    return kind(message)
-
-
-def _kind_by_code(code: Any, http_code: int) -> type[PilotlightError]:
-    if isinstance(code, int) and code in _BY_GRPC and http_code >= 400:
-        return _BY_GRPC[code]
-    return _BY_HTTP.get(http_code, Internal if http_code >= 500 else InvalidArgument)
+    return kind_of(inner, response.status_code)(message)

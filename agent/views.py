@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from agent import spending
@@ -73,11 +72,6 @@ def read_events(db: Session, session_id: str, after: int, start_time: str | None
     if start_time is not None:
         query = query.where(EventRow.time >= start_time)
     return db.exec(query.order_by(col(EventRow.seq)).limit(limit)).all()
-
-
-def count_sessions(db: Session, status: Status) -> int:
-    """How many sessions are in one status."""
-    return db.exec(select(func.count()).select_from(SessionRow).where(SessionRow.status == status.value)).one()
 
 
 def session_name(row: SessionRow) -> str:

@@ -223,16 +223,6 @@ class RatioView(Wire):
     runs: int
 
 
-class WhoamiView(Wire):
-    """Who the key belongs to."""
-
-    account: str
-    user: str
-    role: str
-    service_account: bool
-    permission_preset: str | None
-
-
 class ErrorDetail(Wire):
     """The google.rpc status."""
 

@@ -2,14 +2,17 @@
 
 import sys
 
-from gateway.audit import verify
+from gateway.audit import import_head, verify
 from pilotlight.database import open_engine
 from pilotlight.settings import Settings
 
 
 def main() -> int:
-    """Verify the control database of this home and say what was found."""
-    report = verify(open_engine(Settings().control_database_url))
+    """Verify the control database of this home, against its last exported head where there is one."""
+    settings = Settings()
+    exported = settings.home / "audit.head"
+    anchor = import_head(exported) if exported.exists() else None
+    report = verify(open_engine(settings.control_database_url), anchor)
     if not report.intact:
         sys.stdout.write(f"BROKEN at row {report.first_bad}: {report.problem}. {report.rows} rows were read.\n")
         return 1

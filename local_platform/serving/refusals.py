@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
-from pilotlight.errors import Internal, PilotlightError
+from pilotlight.errors import PilotlightError
 
 _TYPES: Mapping[int, str] = {
     401: "authentication_error",
@@ -48,11 +48,6 @@ def error_body(error: PilotlightError) -> dict[str, Any]:
     """The body; also sent as an event when a stream fails half-way."""
     code = getattr(error, "inference_code", error.status)
     return _body(error.http_code, str(error), code)
-
-
-def engine_failure() -> PilotlightError:
-    """What a client is told about a defect of ours."""
-    return Internal("The engine failed; the platform's log has the reason.")
 
 
 def describe_invalid(error: RequestValidationError) -> str:

@@ -60,21 +60,3 @@ def _meant(kind: str, text: str, match: re.Match[str]) -> bool:
         rest = text[match.end() : match.end() + 24]
         return not re.match(r"[\s-]*(?:\w+\s)?evaluator", rest, re.I)
     return True
-
-
-POINTERS: dict[str, str] = {
-    "rft_training": "Pilotlight does not run reinforcement fine-tuning. It can write and register the evaluator; "
-    "the job "
-    "itself is submitted through Managed Fine-Tuning (`firectl rftj create`).",
-    "custom_loss": "A custom loss or a hybrid objective is not supported in Agent - use the Training API.",
-    "training_loop": "An own Python training loop is not supported in Agent - use the Training API.",
-    "hotload": "Sampling during training and hot-loaded checkpoints are not supported in Agent - use the Training API.",
-    "full_parameter": "Full-parameter tuning is not supported in Agent - use Managed Fine-Tuning or the Training API. "
-    "Pilotlight trains LoRA adapters.",
-    "destructive": "Pilotlight never deletes, cancels or overwrites what exists. Ask to list, inspect, create or "
-    "monitor "
-    "instead; remove things yourself with firectl and your own key.",
-    "unknown_method": "Only SFT, DPO, ORPO and classification have curated recipes. For another method use Managed "
-    "Fine-Tuning or the Training API.",
-}
-"""What the user is told, with the documented pointer [A22-A33]."""

@@ -57,11 +57,6 @@ def deployment_name(recipe: Recipe, call: Call) -> str:
     return f"accounts/{recipe.account}/deployments/{call.query['deploymentId']}"
 
 
-def job_name(recipe: Recipe, call: Call) -> str:
-    """The resource name of a job that `call` creates."""
-    return f"accounts/{recipe.account}/supervisedFineTuningJobs/{call.query['supervisedFineTuningJobId']}"
-
-
 def _job(recipe: Recipe, candidate: Candidate, step: str, dataset: str, epochs: float) -> Call:
     identifier = external_id(recipe.session, step)
     body: dict[str, Any] = {

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def run_mutant(mutant: Mutant, copy: Path) -> Outcome:
 
 
 @contextmanager
-def applied(mutant: Mutant, copy: Path) -> Iterator[None]:
+def applied(mutant: Mutant, copy: Path) -> Generator[None]:
     """The mutant in `copy` for as long as the block runs."""
     before = mutant.apply(copy)
     try:

@@ -1,17 +1,18 @@
 """HTTP to the platform: pooled connections, nothing decoded, no redirect followed, nothing that acts sent twice."""
 
 import json
+import select
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
 
 import aiohttp
 import httpx
+from aiohttp.connector import Connection
 from yarl import URL
 
 from pilotlight.errors import Unavailable
 
-_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=600.0, sock_connect=10.0, sock_read=600.0)
-_CONNECTIONS = 200
+TIMEOUT = aiohttp.ClientTimeout(total=None, connect=600.0, sock_connect=10.0, sock_read=600.0)
 _KEEP_ALIVE = 4.0
 """Seconds; servers of ours close after five, and a request that meets the close has an unknown outcome."""
 _NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
@@ -61,10 +62,13 @@ class Answer:
 
 
 class PlatformClient:
-    """One per process and event loop; opened by its first call, closed by `aclose`. It knows no credentials."""
+    """One per process and event loop; opened by its first call, closed by `aclose`. It knows no credentials.
 
-    def __init__(self, base_url: str) -> None:
-        self.base_url = base_url
+    `timeout.connect` is the wait for one of `connections`, `sock_connect` and `sock_read` are between two packets.
+    """
+
+    def __init__(self, base_url: str, connections: int = 200, timeout: aiohttp.ClientTimeout = TIMEOUT) -> None:
+        self.base_url, self._connections, self._timeout = base_url, connections, timeout
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -103,25 +107,53 @@ class PlatformClient:
         # httpx's context, because it brings its own list of authorities: a slim image has none
         tls = httpx.create_ssl_context() if self.base_url.startswith("https:") else True
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE, ssl=tls),
+            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=_KEEP_ALIVE, ssl=tls),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=_TIMEOUT,
+            timeout=self._timeout,
             auto_decompress=False,
             trust_env=False,
+            request_class=_Request,
             middlewares=(_send_once,),
         )
 
 
+class _Spoilt(aiohttp.ClientConnectionError):
+    """A kept connection cannot take the request; nothing of it was written."""
+
+
+class _Request(aiohttp.ClientRequest):
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Send on a connection on which nothing waits to be read.
+
+        What does is the end of the connection, or an answer that nobody asked for and this request would get.
+        """
+        if conn.protocol is None or conn.protocol.should_close or _readable(conn):
+            raise _Spoilt
+        return await super().send(conn)
+
+
+def _readable(conn: Connection) -> bool:
+    socket = conn.transport.get_extra_info("socket") if conn.transport else None
+    if socket is None:
+        return True
+    poll = select.poll()
+    poll.register(socket.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     """Keep aiohttp from repeating what it takes for idempotent, except reads: a DELETE may have happened."""
-    try:
-        return await handler(request)
-    except _NEVER_CONNECTED:
-        raise
-    except aiohttp.ClientConnectionError as error:
-        if request.method == "GET":
+    while True:
+        try:
+            return await handler(request)
+        except _Spoilt:
+            continue
+        except _NEVER_CONNECTED:
             raise
-        raise Unavailable(f"The platform did not answer ({type(error).__name__}).") from error
+        except aiohttp.ClientConnectionError as error:
+            if request.method == "GET":
+                raise
+            raise Unavailable(f"The platform did not answer ({type(error).__name__}).") from error
 
 
 def _broken(error: Exception) -> Unavailable:

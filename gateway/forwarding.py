@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlencode
 from weakref import WeakValueDictionary
 
-import httpx
 from sqlalchemy import Engine
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -20,13 +19,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from gateway import effects, upstream
 from gateway.admission import MAX_KEY, Admission, admit, record, refusal
 from gateway.adoption import adopt
+from gateway.client import Answer, NotSent, PlatformClient
 from gateway.incoming import Incoming, drain, once, read_body, upload_parts
 from gateway.outcomes import Sent, refused_for_sure, write_refusal, write_success
 from gateway.principal import Principal
 from gateway.record import RpcListener, RpcRecord
 from gateway.replies import error_of, join_files
 from gateway.store import Store
-from gateway.upstream import NotSent, Upstream
+from gateway.upstream import Upstream
 from manifest.decide import decide
 from manifest.facts import Call, RequestFacts, Verdict
 from pilotlight.errors import Internal, InvalidArgument, PermissionDenied, PilotlightError, Unavailable
@@ -38,18 +38,18 @@ log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """`upstream` is an HTTP client with the platform's base URL; the platform key is added here, from the settings."""
+    """`client` reaches the platform and stays its owner's to close; the platform's key is added here, from settings."""
 
     def __init__(
         self,
         engine: Engine,
         settings: Settings,
-        upstream: httpx.AsyncClient,
+        client: PlatformClient,
         listener: RpcListener | None = None,
     ) -> None:
         self.settings = settings
         self.store = Store(engine)
-        self.platform = Upstream(upstream, settings)
+        self.platform = Upstream(client, settings)
         self.prices = load_prices(settings.backend)
         self.listener = listener
         self.in_flight: set[int] = set()
@@ -164,9 +164,9 @@ class Gateway:
             return await upstream.relay(response)
         return await self._conclude(sent, verdict, response)
 
-    async def _conclude(self, sent: Sent, verdict: Verdict, response: httpx.Response) -> Response:
+    async def _conclude(self, sent: Sent, verdict: Verdict, response: Answer) -> Response:
         """The end of a call that creates something: its answer is read, stored, and then given."""
-        body, code = await upstream.read(response), response.status_code
+        body, code = await response.read(), response.status_code
         headers = upstream.visible_headers(response)
         if code == 409 and sent.again and sent.call.route.action == "create":
             body, code, headers = (

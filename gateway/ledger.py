@@ -4,18 +4,20 @@ add up to more than was approved; every function runs inside the caller's transa
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 
 from sqlalchemy import Connection, text
 
-from gateway.rules import Uncovered, Worst, check_rules, worst_case
-from gateway.tables import GrantRow
+from gateway.rules import Grant, Uncovered, Worst, check_rules, worst_case
+from gateway.statements import run, savepoint
 from manifest.facts import Call
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.plan import Rule
 from pilotlight.pricebook import PriceBook
 
 _ACTIVE = text(
-    "SELECT * FROM gateway_grants WHERE session = :session AND method = :method AND revoke_time IS NULL ORDER BY id"
+    f"SELECT {', '.join(Grant._fields)} FROM gateway_grants"
+    " WHERE session = :session AND method = :method AND revoke_time IS NULL ORDER BY id"
 )
 _TAKE = text(
     "UPDATE gateway_grants SET calls = calls + 1, reserved_micros = reserved_micros + :amount"
@@ -64,13 +66,12 @@ def reserve(
     Raises Uncovered: there is no grant, none covers the call's fields, or what covers them is used up.
     """
     method = call.route.method
-    rows = db.execute(_ACTIVE, {"session": session, "method": method}).mappings().all()
+    rows = run(db, _ACTIVE, {"session": session, "method": method}).all()
     problem = Uncovered("spend.no-grant", "no approved plan of this session permits it")
     for row in rows:
-        grant = GrantRow(**row)
-        rules = {name: Rule.model_validate(value) for name, value in json.loads(grant.rules).items()}
+        grant = Grant(*row)
         try:
-            check_rules(rules, call)
+            check_rules(_rules_of(grant.rules), call)
             worst = worst_case(grant, billing, call, prices)
             return _take(db, grant, worst, account, billing, resource)
         except Uncovered as uncovered:
@@ -86,27 +87,32 @@ def settle(db: Connection, reservation: int, actual: int, reason: str = "") -> b
 def release(db: Connection, held: Held) -> None:
     """Give everything back: the call certainly did not happen."""
     if held.reservation is None or _close(db, held.reservation, "released", 0, "the call was refused upstream"):
-        db.execute(_UNTAKE, {"id": held.grant})
+        run(db, _UNTAKE, {"id": held.grant})
 
 
 def accrue(db: Connection, reservation: int, actual: int) -> None:
     """Note what a running thing has cost so far."""
-    db.execute(_ACCRUE, {"id": reservation, "actual": actual})
+    run(db, _ACCRUE, {"id": reservation, "actual": actual})
 
 
 def confirm(db: Connection, reservation: int, resource: str) -> None:
     """The platform said that `resource` exists."""
-    db.execute(_CONFIRM, {"id": reservation, "resource": resource, "yes": True})
+    run(db, _CONFIRM, {"id": reservation, "resource": resource, "yes": True})
 
 
-def _take(db: Connection, grant: GrantRow, worst: Worst, account: str, billing: str, resource: str) -> Held:
+@lru_cache(256)
+def _rules_of(text: str) -> dict[str, Rule]:
+    return {name: Rule.model_validate(value) for name, value in json.loads(text).items()}
+
+
+def _take(db: Connection, grant: Grant, worst: Worst, account: str, billing: str, resource: str) -> Held:
     moment = now()
     # both counters or neither: a savepoint, since the caller still records the refusal in this transaction
-    with db.begin_nested():
+    with savepoint(db):
         values = {"id": grant.id, "amount": worst.micros, "now": to_rfc3339(moment), "session": grant.session}
-        if db.execute(_TAKE, values).rowcount != 1:
+        if run(db, _TAKE, values).rowcount != 1:
             raise Uncovered(*_why_not(grant, worst, to_rfc3339(moment)))
-        if db.execute(_HOLD, values).rowcount != 1:
+        if run(db, _HOLD, values).rowcount != 1:
             raise Uncovered("spend.limit", "the session's spend limit is reached")
         if billing == "call" and worst.micros == 0:
             return Held(grant.id, 0, None)
@@ -119,10 +125,10 @@ def _take(db: Connection, grant: GrantRow, worst: Worst, account: str, billing: 
             "no": False,
             "replicas": worst.replicas,
         }
-        return Held(grant.id, worst.micros, db.execute(_INSERT, row).scalar_one())
+        return Held(grant.id, worst.micros, run(db, _INSERT, row).scalar_one())
 
 
-def _why_not(grant: GrantRow, worst: Worst, moment: str) -> tuple[str, str]:
+def _why_not(grant: Grant, worst: Worst, moment: str) -> tuple[str, str]:
     if grant.expire_time <= moment:
         return "spend.expired", f"the approval of {grant.text!r} has expired"
     if grant.calls >= grant.max_calls:
@@ -133,15 +139,15 @@ def _why_not(grant: GrantRow, worst: Worst, moment: str) -> tuple[str, str]:
 
 def _close(db: Connection, reservation: int, state: str, actual: int, reason: str) -> bool:
     values = {"id": reservation, "state": state, "actual": actual, "reason": reason, "now": to_rfc3339(now())}
-    row = db.execute(_CLOSE, values).first()
+    row = run(db, _CLOSE, values).first()
     if row is None:
         return False
-    db.execute(_SETTLE_GRANT, {"id": row.grant_id, "amount": row.amount_micros, "actual": actual})
-    db.execute(_SETTLE_LIMIT, {"session": row.session, "change": actual - row.amount_micros})
+    run(db, _SETTLE_GRANT, {"id": row.grant_id, "amount": row.amount_micros, "actual": actual})
+    run(db, _SETTLE_LIMIT, {"session": row.session, "change": actual - row.amount_micros})
     return True
 
 
 def held_by(db: Connection, reservation: int) -> Held | None:
     """What an active reservation holds; None when it was settled."""
-    row = db.execute(_HELD, {"id": reservation}).first()
+    row = run(db, _HELD, {"id": reservation}).first()
     return Held(row.grant_id, row.amount_micros, reservation) if row else None

@@ -3,9 +3,8 @@
 import re
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
-from gateway.tables import GrantRow
 from manifest.facts import Call
 from pilotlight.money import to_micros
 from pilotlight.plan import Rule
@@ -20,6 +19,23 @@ class Uncovered(Exception):
     def __init__(self, rule: str, reason: str) -> None:
         super().__init__(reason)
         self.rule = rule
+
+
+class Grant(NamedTuple):
+    """What a call is checked against: the columns of gateway.tables.GrantRow of these names."""
+
+    id: str
+    session: str
+    method: str
+    rules: str
+    max_calls: int
+    max_cost_micros: int
+    max_hours: float | None
+    text: str
+    expire_time: str
+    calls: int
+    reserved_micros: int
+    settled_micros: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +68,7 @@ def check_rules(rules: dict[str, Rule], call: Call) -> None:
             raise Uncovered("spend.rules", f"{name} is missing, and its default was not approved")
 
 
-def worst_case(grant: GrantRow, billing: str, call: Call, prices: PriceBook) -> Worst:
+def worst_case(grant: Grant, billing: str, call: Call, prices: PriceBook) -> Worst:
     """The most this call can cost under this grant. Raises Uncovered when nothing bounds it."""
     if billing == "deployment":
         return _worst_of_deployment(grant, call.body, prices)
@@ -61,7 +77,7 @@ def worst_case(grant: GrantRow, billing: str, call: Call, prices: PriceBook) -> 
     return Worst(grant.max_cost_micros // grant.max_calls, _hour_micros(prices))
 
 
-def _worst_of_deployment(grant: GrantRow, body: dict[str, Any], prices: PriceBook) -> Worst:
+def _worst_of_deployment(grant: Grant, body: dict[str, Any], prices: PriceBook) -> Worst:
     window = body.get("autoscalingPolicy", {}).get("scaleToZeroWindow", "")
     match = _DURATION.match(window) if isinstance(window, str) else None
     replicas = body.get("maxReplicaCount", 1)

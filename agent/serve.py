@@ -7,6 +7,7 @@ import uvicorn
 from pydantic import SecretStr
 
 from agent.app import build_app
+from agent.protocol import guard
 from pilotlight.errors import FailedPrecondition
 from pilotlight.settings import Settings
 
@@ -23,7 +24,15 @@ def main() -> None:
     app = build_app(settings)
     log.info("Serving %s", settings.control_url)
     # An event stream may stay open for hours; a stop must not wait for its reader.
-    uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, timeout_graceful_shutdown=3)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=guard(settings, settings.connections),
+        ws="none",
+        log_config=None,
+        timeout_graceful_shutdown=3,
+    )
 
 
 def with_platform_key(settings: Settings) -> Settings:

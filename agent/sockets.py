@@ -13,6 +13,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from agent.protocol import guard
 from pilotlight.errors import Internal
 from pilotlight.settings import Settings
 
@@ -39,6 +40,8 @@ async def serve_socket(settings: Settings, name: str, app: ASGIApp) -> AsyncGene
         config = uvicorn.Config(
             app,
             uds=str(folder / SOCKET_NAME),
+            http=guard(settings, settings.turn_connections),
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,

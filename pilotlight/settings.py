@@ -41,6 +41,14 @@ class Settings(BaseSettings):
     """`none` is for development on macOS only, and refused with any backend but the local one."""
     sandbox_uid_base: int = 210_000
     """First of the user IDs that sandboxes drop to when the control process runs as root."""
+    head_seconds: float = Field(default=10.0, gt=0)
+    """Within this a request's head must be complete."""
+    stall_seconds: float = Field(default=60.0, gt=0)
+    """A request's body must go on arriving within this; an answer may wait five times as long for its reader."""
+    connections: int = Field(default=512, ge=1)
+    """Connections to the control process; above it the one that it has waited for longest is closed."""
+    turn_connections: int = Field(default=64, ge=1)
+    """The same for the socket of one turn: a runner cannot use up what the others need."""
     log_level: str = "info"
 
     @cached_property

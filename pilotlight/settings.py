@@ -49,6 +49,26 @@ class Settings(BaseSettings):
     """Connections to the control process; above it the one that it has waited for longest is closed."""
     turn_connections: int = Field(default=64, ge=1)
     """The same for the socket of one turn: a runner cannot use up what the others need."""
+    sandbox_address_space_bytes: int = Field(default=8 << 30, ge=1 << 30)
+    """Per process."""
+    sandbox_memory_bytes: int = Field(default=4 << 30, ge=256 << 20)
+    """Of all processes of a sandbox and its temporary files together."""
+    sandbox_cpu_seconds: int = Field(default=3600, ge=1)
+    """Per process."""
+    sandbox_open_files: int = Field(default=512, ge=64)
+    """Per process."""
+    sandbox_processes: int = Field(default=128, ge=4)
+    """Of a sandbox, threads included."""
+    sandbox_file_bytes: int = Field(default=8 << 30, ge=1 << 20)
+    """Per file."""
+    sandbox_tmpfs_bytes: int = Field(default=256 << 20, ge=1 << 20)
+    """Of each folder for temporary files."""
+    sandbox_evaluator_seconds: float = Field(default=60.0, gt=0)
+    """Wall time of one evaluator call."""
+    sandbox_evaluator_memory_bytes: int = Field(default=1 << 30, ge=64 << 20)
+    """Of all processes of an evaluator and its temporary files together."""
+    sandbox_evaluator_result_bytes: int = Field(default=1 << 20, ge=1)
+    """What an evaluator may return."""
     log_level: str = "info"
 
     @cached_property

@@ -37,6 +37,10 @@ class Settings(BaseSettings):
     """Shortest scale-to-zero window a deployment may have [P75]; tests shorten it."""
     concurrent_turns: int = Field(default=4, ge=1)
     """Sessions at work at a time; others wait in the queue."""
+    snapshots_kept: int = Field(default=3, ge=1)
+    """Newest snapshots of each session's workspace that are kept."""
+    snapshot_bytes: int = Field(default=2 << 30, ge=0)
+    """Most content of one snapshot, uncompressed; a larger workspace has none, and its session says so."""
     sandbox: Literal["bwrap", "none"] = "bwrap"
     """`none` is for development on macOS only, and refused with any backend but the local one."""
     sandbox_uid_base: int = 210_000

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     """`none` is for development on macOS only, and refused with any backend but the local one."""
     sandbox_uid_base: int = 210_000
     """First of the user IDs that sandboxes drop to when the control process runs as root."""
+    approvals_distinct_principal: bool = False
+    """Whoever approves must be another user than the one who created the session, and no program with a preset."""
     log_level: str = "info"
 
     @cached_property

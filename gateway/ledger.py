@@ -5,10 +5,11 @@ import json
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import Connection, text
 
-from gateway.rules import Grant, Uncovered, Worst, check_rules, worst_case
+from gateway.rules import Grant, Uncovered, Worst, check_rules, prices_of, worst_case
 from gateway.statements import run, savepoint
 from manifest.facts import Call
 from pilotlight.clock import now, to_rfc3339
@@ -27,7 +28,14 @@ _TAKE = text(
 _HOLD = text(
     "UPDATE gateway_limits SET held_micros = held_micros + :amount"
     " WHERE session = :session AND (limit_micros IS NULL OR held_micros + :amount <= limit_micros)"
+    " AND (key_limit_micros IS NULL OR held_micros + :amount <= key_limit_micros)"
+    " RETURNING key_month"
 )
+_HOLD_MONTH = text(
+    "UPDATE identity_key_month SET held_micros = held_micros + :amount"
+    " WHERE id = :month AND (limit_micros IS NULL OR held_micros + :amount <= limit_micros)"
+)
+_LIMITS = text("SELECT limit_micros, key_limit_micros, held_micros FROM gateway_limits WHERE session = :session")
 _UNTAKE = text("UPDATE gateway_grants SET calls = calls - 1 WHERE id = :id AND calls > 0")
 _INSERT = text(
     "INSERT INTO gateway_reservations (grant_id, session, account, method, billing, resource, amount_micros,"
@@ -43,7 +51,10 @@ _SETTLE_GRANT = text(
     "UPDATE gateway_grants SET reserved_micros = reserved_micros - :amount, settled_micros = settled_micros + :actual"
     " WHERE id = :id"
 )
-_SETTLE_LIMIT = text("UPDATE gateway_limits SET held_micros = held_micros + :change WHERE session = :session")
+_SETTLE_LIMIT = text(
+    "UPDATE gateway_limits SET held_micros = held_micros + :change WHERE session = :session RETURNING key_month"
+)
+_SETTLE_MONTH = text("UPDATE identity_key_month SET held_micros = held_micros + :change WHERE id = :month")
 _ACCRUE = text("UPDATE gateway_reservations SET accrued_micros = :actual WHERE id = :id AND state = 'active'")
 _HELD = text("SELECT grant_id, amount_micros FROM gateway_reservations WHERE id = :id AND state = 'active'")
 _CONFIRM = text("UPDATE gateway_reservations SET confirmed = :yes, resource = :resource WHERE id = :id")
@@ -72,7 +83,7 @@ def reserve(
         grant = Grant(*row)
         try:
             check_rules(_rules_of(grant.rules), call)
-            worst = worst_case(grant, billing, call, prices)
+            worst = worst_case(grant, billing, call, prices_of(grant, prices))
             return _take(db, grant, worst, account, billing, resource)
         except Uncovered as uncovered:
             problem = uncovered
@@ -112,8 +123,7 @@ def _take(db: Connection, grant: Grant, worst: Worst, account: str, billing: str
         values = {"id": grant.id, "amount": worst.micros, "now": to_rfc3339(moment), "session": grant.session}
         if run(db, _TAKE, values).rowcount != 1:
             raise Uncovered(*_why_not(grant, worst, to_rfc3339(moment)))
-        if run(db, _HOLD, values).rowcount != 1:
-            raise Uncovered("spend.limit", "the session's spend limit is reached")
+        _hold(db, values)
         if billing == "call" and worst.micros == 0:
             return Held(grant.id, 0, None)
         row = values | {"grant_id": grant.id, "account": account, "method": grant.method, "billing": billing}
@@ -126,6 +136,33 @@ def _take(db: Connection, grant: Grant, worst: Worst, account: str, billing: str
             "replicas": worst.replicas,
         }
         return Held(grant.id, worst.micros, run(db, _INSERT, row).scalar_one())
+
+
+def _hold(db: Connection, values: dict[str, Any]) -> None:
+    """Add to what the session holds, and to what its key's month holds. Raises Uncovered at any of the limits."""
+    row = run(db, _HOLD, values).first()
+    if row is None:
+        raise Uncovered(*_why_not_held(db, values))
+    if row.key_month is None or not values["amount"]:
+        return
+    if run(db, _HOLD_MONTH, {"amount": values["amount"], "month": row.key_month}).rowcount != 1:
+        raise Uncovered(
+            "spend.key-month",
+            "the API key that started this session has reached its monthly spend limit; wait for the next month (UTC), "
+            "or ask an admin for a key with another limit and start a new session with it",
+        )
+
+
+def _why_not_held(db: Connection, values: dict[str, Any]) -> tuple[str, str]:
+    row = run(db, _LIMITS, values).first()
+    amount = values["amount"]
+    if row is None or (row.limit_micros is not None and row.held_micros + amount > row.limit_micros):
+        return "spend.limit", "the session's spend limit is reached"
+    return (
+        "spend.key-session",
+        "the API key that started this session has reached its spend limit for one session; ask an admin for a key "
+        "with another limit and start a new session with it",
+    )
 
 
 def _why_not(grant: Grant, worst: Worst, moment: str) -> tuple[str, str]:
@@ -143,7 +180,10 @@ def _close(db: Connection, reservation: int, state: str, actual: int, reason: st
     if row is None:
         return False
     run(db, _SETTLE_GRANT, {"id": row.grant_id, "amount": row.amount_micros, "actual": actual})
-    run(db, _SETTLE_LIMIT, {"session": row.session, "change": actual - row.amount_micros})
+    change = {"session": row.session, "change": actual - row.amount_micros}
+    limit = run(db, _SETTLE_LIMIT, change).first()
+    if limit is not None and limit.key_month is not None:
+        run(db, _SETTLE_MONTH, change | {"month": limit.key_month})
     return True
 
 

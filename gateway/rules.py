@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from manifest.facts import Call
@@ -33,6 +34,7 @@ class Grant(NamedTuple):
     max_hours: float | None
     text: str
     expire_time: str
+    prices: str
     calls: int
     reserved_micros: int
     settled_micros: int
@@ -68,11 +70,21 @@ def check_rules(rules: dict[str, Rule], call: Call) -> None:
             raise Uncovered("spend.rules", f"{name} is missing, and its default was not approved")
 
 
+def prices_of(grant: Grant, live: PriceBook) -> PriceBook:
+    """The prices a grant is charged by: those it was approved with; a grant that no plan carries has the live ones."""
+    return _read_book(grant.prices) if grant.prices else live
+
+
+@lru_cache(256)
+def _read_book(text: str) -> PriceBook:
+    return PriceBook.model_validate_json(text)
+
+
 def worst_case(grant: Grant, billing: str, call: Call, prices: PriceBook) -> Worst:
     """The most this call can cost under this grant. Raises Uncovered when nothing bounds it."""
     if billing == "deployment":
         return _worst_of_deployment(grant, call.body, prices)
-    if billing == "call" and (prices.backend == "local" or _on_deployment(call)):
+    if billing == "call" and (prices.backend == "local" or on_deployment(call)):
         return Worst(0)
     return Worst(grant.max_cost_micros // grant.max_calls, _hour_micros(prices))
 
@@ -116,7 +128,8 @@ def _flatten(rules: dict[str, Rule], prefix: str, value: dict[str, Any], into: d
             into[name] = inner
 
 
-def _on_deployment(call: Call) -> bool:
+def on_deployment(call: Call) -> bool:
+    """Whether inference addresses a deployment, which is paid by the hour, not by the call."""
     return any(access == "target" and "/deployments/" in name for access, name in call.references)
 
 

@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     """Of all processes of an evaluator and its temporary files together."""
     sandbox_evaluator_result_bytes: int = Field(default=1 << 20, ge=1)
     """What an evaluator may return."""
+    approvals_distinct_principal: bool = False
+    """Whoever approves must be another user than the one who created the session, and no program with a preset."""
     log_level: str = "info"
 
     @cached_property

@@ -76,6 +76,7 @@ def create_session(engine: Engine, settings: Settings, caller: Principal, body: 
         payload = {"status": Status.PENDING.value, "move": "create", "reason": "", "instruction": row.instruction}
         journal.append(db, row.id, "status", payload)
         spending.set_limit(db, row.id, body.spend_limit_usd)
+        spending.write_allowance(db, row.id, settings, body.spend_limit_usd)
         reply = show_session(db, settings, get_session(db, row.account, row.id)).model_dump(mode="json", by_alias=True)
         keep_reply(db, scope, body.request_id, body, reply)
     return reply, True

@@ -4,14 +4,26 @@ from decimal import Decimal
 
 from sqlmodel import Session
 
-from gateway import grants
+from gateway import allowance, grants
+from gateway.allowance import Allowance
 from gateway.grants import CostSummary
 from pilotlight.plan import Gate, Plan
+from pilotlight.settings import Settings
 
 
 def read_cost(db: Session, session_id: str) -> CostSummary:
     """Dollars of a session so far."""
     return grants.cost(db, session_id)
+
+
+def read_allowance(db: Session, session_id: str) -> Allowance | None:
+    """What the planner's own model may cost before the first plan, and has cost."""
+    return allowance.read_allowance(db, session_id)
+
+
+def write_allowance(db: Session, session_id: str, settings: Settings, limit: Decimal | None) -> None:
+    """Give a new session the allowance of the settings, within its own limit."""
+    allowance.write_allowance(db, session_id, settings, limit)
 
 
 def set_limit(db: Session, session_id: str, limit: Decimal | None) -> None:

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, text
 
-from gateway.rules import Uncovered, Worst, check_rules, worst_case
+from gateway.rules import Worst, check_rules, worst_case
 from gateway.tables import GrantRow
+from gateway.uncovered import Uncovered
 from manifest.facts import Call
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.plan import Rule
@@ -44,6 +45,7 @@ _SETTLE_GRANT = text(
 _SETTLE_LIMIT = text("UPDATE gateway_limits SET held_micros = held_micros + :change WHERE session = :session")
 _ACCRUE = text("UPDATE gateway_reservations SET accrued_micros = :actual WHERE id = :id AND state = 'active'")
 _HELD = text("SELECT grant_id, amount_micros FROM gateway_reservations WHERE id = :id AND state = 'active'")
+_END = text("UPDATE gateway_grants SET revoke_time = :now WHERE id = :id AND revoke_time IS NULL")
 _CONFIRM = text("UPDATE gateway_reservations SET confirmed = :yes, resource = :resource WHERE id = :id")
 
 
@@ -97,6 +99,11 @@ def accrue(db: Connection, reservation: int, actual: int) -> None:
 def confirm(db: Connection, reservation: int, resource: str) -> None:
     """The platform said that `resource` exists."""
     db.execute(_CONFIRM, {"id": reservation, "resource": resource, "yes": True})
+
+
+def end_grant(db: Connection, grant: str) -> None:
+    """No further call is reserved under this grant; what is reserved already keeps its reservation."""
+    db.execute(_END, {"id": grant, "now": to_rfc3339(now())})
 
 
 def _take(db: Connection, grant: GrantRow, worst: Worst, account: str, billing: str, resource: str) -> Held:

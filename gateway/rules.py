@@ -6,20 +6,14 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from gateway.tables import GrantRow
+from gateway.tokens import worst_micros
+from gateway.uncovered import Uncovered
 from manifest.facts import Call
 from pilotlight.money import to_micros
 from pilotlight.plan import Rule
 from pilotlight.pricebook import PriceBook
 
 _DURATION = re.compile(r"([0-9]{1,9})(?:\.[0-9]{1,9})?s\Z")
-
-
-class Uncovered(Exception):
-    """A call is not what was approved: `rule` for machines, the text for people."""
-
-    def __init__(self, rule: str, reason: str) -> None:
-        super().__init__(reason)
-        self.rule = rule
 
 
 @dataclass(frozen=True)
@@ -56,8 +50,8 @@ def worst_case(grant: GrantRow, billing: str, call: Call, prices: PriceBook) -> 
     """The most this call can cost under this grant. Raises Uncovered when nothing bounds it."""
     if billing == "deployment":
         return _worst_of_deployment(grant, call.body, prices)
-    if billing == "call" and (prices.backend == "local" or _on_deployment(call)):
-        return Worst(0)
+    if billing == "call":
+        return Worst(0 if _paid_by_the_hour(call, prices) else worst_micros(call, prices))
     return Worst(grant.max_cost_micros // grant.max_calls, _hour_micros(prices))
 
 
@@ -100,8 +94,13 @@ def _flatten(rules: dict[str, Rule], prefix: str, value: dict[str, Any], into: d
             into[name] = inner
 
 
-def _on_deployment(call: Call) -> bool:
-    return any(access == "target" and "/deployments/" in name for access, name in call.references)
+def _paid_by_the_hour(call: Call, prices: PriceBook) -> bool:
+    """Inference on a dedicated deployment: its machine time is what is granted, and its tokens are free."""
+    if call.route.surface != "platform":
+        return False
+    return prices.backend == "local" or any(
+        access == "target" and "/deployments/" in name for access, name in call.references
+    )
 
 
 def _hour_micros(prices: PriceBook) -> int | None:

@@ -82,7 +82,7 @@ def _new_row(session: str, settings: Settings, micros: int) -> GrantRow:
     return GrantRow(
         id=_id(session),
         session=session,
-        plan_hash="",
+        plan_hash=GATE,
         gate=GATE,
         spec=GATE,
         method=METHOD,

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from gateway.metering import Meter
 from gateway.outcomes import Sent
-from gateway.planner_request import PlannerRequest
+from gateway.planner_request import VERSIONS, PlannerRequest
 from gateway.scrubbing import Scrubber
 from pilotlight.errors import Internal, Unavailable
 from pilotlight.settings import Settings
@@ -53,8 +53,7 @@ class ModelCalls:
         return await self._conclude(sent, response, body)
 
     async def _send(self, client: httpx.AsyncClient, content: bytes, version: str, sent: Sent) -> httpx.Response:
-        headers = {
-            "x-api-key": self._key,
+        headers = self._credential(version) | {
             "anthropic-version": version,
             "content-type": "application/json",
             "accept-encoding": "identity",
@@ -113,6 +112,10 @@ class ModelCalls:
     def _open(self) -> httpx.AsyncClient:
         # No proxy, no .netrc and no redirect: the key goes to the address of the settings, or nowhere.
         return httpx.AsyncClient(verify=self._tls, timeout=_TIMEOUT, trust_env=False, follow_redirects=False)
+
+    def _credential(self, version: str) -> dict[str, str]:
+        """As each version of the API documents it."""
+        return {"x-api-key": self._key} if version == VERSIONS[0] else {"authorization": f"Bearer {self._key}"}
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:

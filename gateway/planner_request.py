@@ -140,7 +140,8 @@ def version_of(headers: Sequence[tuple[bytes, bytes]]) -> str:
 
 
 def _problem_of(body: Any, headers: Sequence[tuple[bytes, bytes]]) -> tuple[str, str] | None:
-    names = [name.lower() for name, _ in headers if name.lower().startswith(b"anthropic-")]
+    folded = [name.lower().replace(b"_", b"-") for name, _ in headers]
+    names = [name for name in folded if name.startswith(b"anthropic-")]
     if any(name != b"anthropic-version" for name in names) or len(names) > 1 or version_of(headers) not in VERSIONS:
         return "header", f"{METHOD}: of the anthropic- headers only anthropic-version is accepted: {VERSIONS}."
     try:

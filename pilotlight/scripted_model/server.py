@@ -45,8 +45,8 @@ class ScriptedModel:
 
     async def _answer(self, request: Request) -> Response:
         body: Any = json.loads(await request.body())
-        if request.headers.get("x-api-key") != self.key:
-            return JSONResponse(messages.error("authentication_error", "invalid x-api-key"), 401)
+        if _key_of(request) != self.key:
+            return JSONResponse(messages.error("authentication_error", "invalid API key"), 401)
         if problem := _problem_of(request, body):
             return JSONResponse(messages.error("invalid_request_error", problem), 400)
         self.received.append(Received(dict(request.headers), body))
@@ -63,6 +63,11 @@ class ScriptedModel:
         if self.turns:
             return self.turns.pop(0)
         return self.otherwise or Turn.fail(500, "the script is over")
+
+
+def _key_of(request: Request) -> str:
+    """The key: a bearer token, or in the header of the API's first version."""
+    return request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
 
 
 def _problem_of(request: Request, body: Any) -> str:

@@ -4,12 +4,12 @@ from sqlmodel import Session
 
 from agent import spending
 from agent.tables import PlanRow, SessionRow
+from gateway.metering import load_gateway_prices
 from pilotlight.clock import as_utc, now, parse_rfc3339, to_rfc3339
 from pilotlight.errors import Aborted, FailedPrecondition, PermissionDenied
 from pilotlight.identity import Principal
 from pilotlight.money import to_micros
 from pilotlight.plan import Gate, Plan
-from pilotlight.pricebook import load_prices
 from pilotlight.question import Question, QuestionKind
 from pilotlight.settings import Settings
 
@@ -54,7 +54,7 @@ def approve(
             "This plan has expired: its prices and estimates may no longer hold.",
             hint="Reply with what to change, or `Plan again.`, to get a fresh one.",
         )
-    prices = load_prices(settings.backend)
+    prices = load_gateway_prices(settings)
     spending.write_grants(db, row.id, plan, _GATES[question.kind], approver, prices, ceiling)
     if stored.approved_by is None:
         stored.approved_by, stored.approved_time = approver, to_rfc3339(now())

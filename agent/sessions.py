@@ -86,6 +86,7 @@ def create_session(engine: Engine, settings: Settings, caller: Principal, body: 
         spending.open_account(db, row.id, body.spend_limit_usd, caller)
         if body.auto_approve is not None:
             spending.note_ceiling(db, row.id, body.auto_approve, caller)
+        spending.write_allowance(db, row.id, settings, body.spend_limit_usd)
         reply = show_session(db, settings, get_session(db, row.account, row.id)).model_dump(mode="json", by_alias=True)
         keep_reply(db, scope, body.request_id, body, reply)
     return reply, True

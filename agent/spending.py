@@ -5,12 +5,14 @@ from decimal import Decimal
 from sqlmodel import Session
 
 from agent.wire import AutoApprove
-from gateway import bounds, grants
+from gateway import allowance, bounds, grants
+from gateway.allowance import Allowance
 from gateway.grants import CostSummary
 from pilotlight.errors import PilotlightError
 from pilotlight.identity import Principal, open_month
 from pilotlight.plan import Gate, Plan
 from pilotlight.pricebook import PriceBook
+from pilotlight.settings import Settings
 
 
 def read_cost(db: Session, session_id: str) -> CostSummary:
@@ -21,6 +23,16 @@ def read_cost(db: Session, session_id: str) -> CostSummary:
 def open_account(db: Session, session_id: str, limit: Decimal | None, caller: Principal) -> None:
     """Bound what a session may ever spend, whatever is approved: by its limit and those of the caller's key."""
     bounds.open_account(db, session_id, limit, caller.session_limit_micros, open_month(db, caller))
+
+
+def read_allowance(db: Session, session_id: str) -> Allowance | None:
+    """What the planner's own model may cost before the first plan, and has cost."""
+    return allowance.read_allowance(db, session_id)
+
+
+def write_allowance(db: Session, session_id: str, settings: Settings, limit: Decimal | None) -> None:
+    """Give a new session the allowance of the settings, within its own limit."""
+    allowance.write_allowance(db, session_id, settings, limit)
 
 
 def note_ceiling(db: Session, session_id: str, ceiling: AutoApprove, caller: Principal) -> None:

@@ -24,6 +24,7 @@ def show_session(db: Session, settings: Settings, row: SessionRow) -> SessionVie
     view = summarize_session(db, row)
     view.plan = _show_plan(db, row)
     view.cost = spending.read_cost(db, row.id)
+    view.planner_allowance = spending.read_allowance(db, row.id)
     view.artifacts = list_artifacts(Workspace(settings, row.id).work)
     return view
 

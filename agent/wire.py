@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from agent.states import Status
+from gateway.allowance import Allowance
 from gateway.grants import CostSummary
 from pilotlight.clock import as_utc
 from pilotlight.money import Dollars
@@ -130,6 +131,8 @@ class SessionView(Wire):
     question: Question | None = None
     plan: PlanView | None = None
     cost: CostSummary | None = None
+    planner_allowance: Allowance | None = None
+    """For the planner's own model calls before the first plan; null when no model is configured."""
     artifacts: list[ArtifactView] | None = None
 
 

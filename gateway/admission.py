@@ -10,7 +10,7 @@ from gateway.creation import expected_name
 from gateway.effects import Effect
 from gateway.ledger import Held
 from gateway.principal import Principal
-from gateway.rules import Uncovered
+from gateway.uncovered import Uncovered
 from manifest.facts import Call, Verdict
 from manifest.pilot import pilot_methods
 from pilotlight.errors import Aborted, InvalidArgument, PermissionDenied, PilotlightError, ResourceExhausted

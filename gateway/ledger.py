@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from gateway.rules import Grant, Uncovered, Worst, check_rules, prices_of, worst_case
+from gateway.rules import Grant, Worst, check_rules, prices_of, worst_case
 from gateway.statements import run, savepoint
+from gateway.uncovered import Uncovered
 from manifest.facts import Call
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.plan import Rule
@@ -57,6 +58,7 @@ _SETTLE_LIMIT = text(
 _SETTLE_MONTH = text("UPDATE identity_key_month SET held_micros = held_micros + :change WHERE id = :month")
 _ACCRUE = text("UPDATE gateway_reservations SET accrued_micros = :actual WHERE id = :id AND state = 'active'")
 _HELD = text("SELECT grant_id, amount_micros FROM gateway_reservations WHERE id = :id AND state = 'active'")
+_END = text("UPDATE gateway_grants SET revoke_time = :now WHERE id = :id AND revoke_time IS NULL")
 _CONFIRM = text("UPDATE gateway_reservations SET confirmed = :yes, resource = :resource WHERE id = :id")
 
 
@@ -114,6 +116,11 @@ def confirm(db: Connection, reservation: int, resource: str) -> None:
 @lru_cache(256)
 def _rules_of(text: str) -> dict[str, Rule]:
     return {name: Rule.model_validate(value) for name, value in json.loads(text).items()}
+
+
+def end_grant(db: Connection, grant: str) -> None:
+    """No further call is reserved under this grant; what is reserved already keeps its reservation."""
+    run(db, _END, {"id": grant, "now": to_rfc3339(now())})
 
 
 def _take(db: Connection, grant: Grant, worst: Worst, account: str, billing: str, resource: str) -> Held:

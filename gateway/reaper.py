@@ -73,6 +73,8 @@ class Reaper:
     async def _look(self, row: ReservationRow, seconds: Mapping[str, float]) -> float:
         if row.id in self.gateway.in_flight:
             return self.interval
+        if row.billing == "call":
+            return await self._close_call(row)
         response = await self.gateway.platform.get(f"/v1/{row.resource}")
         if response.status_code not in (200, 404):
             log.warning("%s: HTTP %s", row.resource, response.status_code)
@@ -91,6 +93,13 @@ class Reaper:
         if left <= _LEAD:
             await self._end(row, spent)
         return left - _LEAD
+
+    async def _close_call(self, row: ReservationRow) -> float:
+        """A call whose sender died before the answer came: it may have happened, so it costs what was reserved."""
+        if (now() - parse_rfc3339(row.create_time)).total_seconds() >= _GRACE:
+            reason = "outcome unknown: it was never answered"
+            await self.gateway.store.durable(lambda db: ledger.settle(db, _id(row), row.amount_micros, reason))
+        return self.interval
 
     async def _find(self, row: ReservationRow, found: dict[str, Any] | None) -> float:
         """Its create was never answered: keep the reservation when it exists after all, else give it back."""

@@ -6,20 +6,14 @@ from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from gateway.tokens import worst_micros
+from gateway.uncovered import Uncovered
 from manifest.facts import Call
 from pilotlight.money import to_micros
 from pilotlight.plan import Rule
 from pilotlight.pricebook import PriceBook
 
 _DURATION = re.compile(r"([0-9]{1,9})(?:\.[0-9]{1,9})?s\Z")
-
-
-class Uncovered(Exception):
-    """A call is not what was approved: `rule` for machines, the text for people."""
-
-    def __init__(self, rule: str, reason: str) -> None:
-        super().__init__(reason)
-        self.rule = rule
 
 
 class Grant(NamedTuple):
@@ -84,8 +78,8 @@ def worst_case(grant: Grant, billing: str, call: Call, prices: PriceBook) -> Wor
     """The most this call can cost under this grant. Raises Uncovered when nothing bounds it."""
     if billing == "deployment":
         return _worst_of_deployment(grant, call.body, prices)
-    if billing == "call" and (prices.backend == "local" or on_deployment(call)):
-        return Worst(0)
+    if billing == "call":
+        return Worst(0 if paid_by_the_hour(call, prices) else worst_micros(call, prices))
     return Worst(grant.max_cost_micros // grant.max_calls, _hour_micros(prices))
 
 
@@ -126,6 +120,13 @@ def _flatten(rules: dict[str, Rule], prefix: str, value: dict[str, Any], into: d
             _flatten(rules, name, inner, into)
         else:
             into[name] = inner
+
+
+def paid_by_the_hour(call: Call, prices: PriceBook) -> bool:
+    """Whether a call is inference on a dedicated deployment: its machine time is granted, and its tokens are free."""
+    if call.route.surface != "platform":
+        return False
+    return prices.backend == "local" or on_deployment(call)
 
 
 def on_deployment(call: Call) -> bool:

@@ -1,17 +1,18 @@
 """Settings of every process, read from `PILOTLIGHT_*` environment variables."""
 
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
     """One object per process, built at its entry point and passed down; nothing reads the environment elsewhere."""
 
-    model_config = SettingsConfigDict(env_prefix="PILOTLIGHT_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PILOTLIGHT_", extra="ignore", populate_by_name=True)
 
     home: Path = Field(default_factory=lambda: Path.home() / ".pilotlight")
     """State: databases, blobs, workspaces, logs."""
@@ -75,12 +76,32 @@ class Settings(BaseSettings):
     """What an evaluator may return."""
     approvals_distinct_principal: bool = False
     """Whoever approves must be another user than the one who created the session, and no program with a preset."""
+    anthropic_key: SecretStr = Field(
+        default=SecretStr(""), validation_alias=AliasChoices("PILOTLIGHT_ANTHROPIC_KEY", "ANTHROPIC_API_KEY")
+    )
+    """The key of the planner's own model; only the gateway holds it. Empty: the planner works without a model."""
+    anthropic_url: str = "https://api.anthropic.com"
+    """Base URL of the planner's model, or of any other server of the Anthropic Messages API."""
+    planner_model: str = "claude-sonnet-5-5"
+    """Models that the planner may call, separated by commas."""
+    planner_max_tokens: int = Field(default=8192, ge=1)
+    """Most tokens that one call of the planner may ask for, without another limit approved in a plan."""
+    planner_allowance_usd: Decimal = Field(default=Decimal("0.25"), ge=0, le=1000)
+    """What the planner's model may cost in a session before its first plan is approved; 0: no call at all."""
+    planner_prices: Path | None = None
+    """A price book for the planner's models instead of `pilotlight/prices/planner.yaml`."""
     log_level: str = "info"
 
     @cached_property
     def control_url(self) -> str:
         """Base URL of the control process, without a trailing slash."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def planner_models(self) -> tuple[str, ...]:
+        """The models that the planner may call; none without a key."""
+        named = tuple(name.strip() for name in self.planner_model.split(",") if name.strip())
+        return named if self.anthropic_key.get_secret_value() else ()
 
     @property
     def control_database_url(self) -> str:

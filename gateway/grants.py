@@ -9,6 +9,7 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select, update
 
 from gateway import audit
+from gateway.endings import Ended, list_ended
 from gateway.tables import GrantRow, LimitRow, ReservationRow
 from manifest.pilot import pilot_methods
 from pilotlight.clock import as_utc, now, to_rfc3339
@@ -46,6 +47,7 @@ class CostSummary(Wire):
     approved: Decimal
     lines: list[GrantLine]
     running: list[Running]
+    ended: list[Ended]
 
 
 def set_limit(db: Session, session: str, limit: Decimal | None) -> None:
@@ -99,6 +101,7 @@ def cost(db: Session, session: str) -> CostSummary:
         approved=from_micros(sum(_approved(row) for row in grants)),
         lines=[_line(row, active) for row in grants],
         running=[_running(row) for row in active if row.billing != "call"],
+        ended=list_ended(db, session),
     )
 
 

@@ -17,13 +17,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway import audit, ledger
+from gateway.endings import reason_of_cost, reason_of_time
 from gateway.forwarding import Gateway
 from gateway.principal import reaper_of
 from gateway.record import RpcRecord
 from gateway.tables import ReservationRow
 from pilotlight.clock import now, parse_rfc3339, to_rfc3339
 from pilotlight.errors import PilotlightError
-from pilotlight.money import from_micros, show
+from pilotlight.money import from_micros
 
 log = logging.getLogger(__name__)
 TERMINAL = ("COMPLETED", "FAILED", "CANCELLED", "EARLY_STOPPED", "EXPIRED", "DELETED", "DELETING")
@@ -114,9 +115,9 @@ class Reaper:
         collection = row.resource.split("/")[2]
         method = "DeleteDeployment" if deployment else f"Cancel{collection[0].upper()}{collection[1:-1]}"
         if row.until is not None and now() >= parse_rfc3339(row.until) - timedelta(seconds=_LEAD):
-            reason = f"ended at its approved time limit, {row.until}"
+            reason = reason_of_time(row.until)
         else:
-            reason = f"ended at its approved cost, {show(from_micros(row.amount_micros))}"
+            reason = reason_of_cost(row.amount_micros)
         if not row.reason:
             await self._write_down(row, method, reason, spent)
         path = f"/v1/{row.resource}"

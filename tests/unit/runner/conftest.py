@@ -61,6 +61,10 @@ class Control:
         self.downloads = 0
         self.asleep = 2
         self.failing: set[str] = set()
+        self.limited: dict[str, int] = {}
+        """Per job, by the end of its ID: after so many of its three steps it is ended at its approved cost."""
+        self.ended: list[dict[str, Any]] = []
+        self.so_far = "0.010000"
         self.loss: Callable[[dict[str, Any]], float] = lambda body: 0.4 + abs(16 - body["loraRank"]) / 100
         self.base_loss = 4.5
         self.epoch = 0
@@ -89,7 +93,10 @@ class Control:
         if question.kind != "missing_input" and decision is None:
             decision = Decision.APPROVE
         if decision is Decision.APPROVE and question.plan_hash:
-            self.grants += [g for g in self.plans[question.plan_hash].grants if g.gate == question.kind]
+            plan = self.plans[question.plan_hash]
+            gate = "promotion" if question.kind == "promotion" else "plan_approval"
+            self.grants = [g for g in self.grants if g in plan.grants]
+            self.grants += [g for g in plan.grants if g.gate == gate and g not in self.grants]
         self.answers[question.question_id] = Answer(
             question_id=question.question_id,
             text=text,
@@ -97,6 +104,13 @@ class Control:
             changes=changes,
             plan_hash=question.plan_hash,
         )
+
+    def end(self, resource: str, limit: str = "cost") -> None:
+        """What the reaper does at an approved limit, as the Turn API tells it."""
+        if all(ended["resource"] != resource for ended in self.ended):
+            reason = "ended at its approved cost, $0.03"
+            amounts = {"approved": "0.030000", "spent": "0.030000", "settled": True}
+            self.ended.append({"resource": resource, "limit": limit, "reason": reason, **amounts})
 
     def forget_end(self) -> None:
         """As after a reopening of the session."""
@@ -208,7 +222,8 @@ class Server:
         return JSONResponse(found.model_dump(mode="json", by_alias=True))
 
     async def cost(self, _: Request) -> Response:
-        return JSONResponse({"soFar": "0.010000", "reserved": "0", "approved": "1", "lines": [], "running": []})
+        known = {"soFar": self.c.so_far, "reserved": "0", "approved": "1", "lines": [], "running": []}
+        return JSONResponse(known | {"ended": self.c.ended})
 
     async def finish(self, request: Request) -> Response:
         self.c.finished = await request.json()
@@ -320,7 +335,11 @@ class Server:
             running |= {"loss": 2.0 - step / 2, "evalLoss": self.c.base_loss if step == 0 else self.c.loss(job)}
             job["localProgress"] = running
             job["state"] = "JOB_STATE_RUNNING" if step < 3 else "JOB_STATE_COMPLETED"
-            if step == 3 and request.path_params["id"].split("-")[-1] in self.c.failing:
+            limit = self.c.limited.get(request.path_params["id"].removeprefix(f"ft-{SESSION}-"))
+            if limit is not None and step >= limit:
+                job |= {"state": "JOB_STATE_CANCELLED", "status": {"message": "Cancelled by request."}}
+                self.c.end(job["name"])
+            elif step == 3 and request.path_params["id"].split("-")[-1] in self.c.failing:
                 job |= {"state": "JOB_STATE_FAILED", "status": {"code": "INTERNAL", "message": "out of memory"}}
         return JSONResponse(job)
 
@@ -335,7 +354,10 @@ class Server:
         return await self._effect(request, make, "CreateDeployment")
 
     async def get_deployment(self, request: Request) -> Response:
-        found = dict(self.c.deployments[self._name(request, "deployments")])
+        name = self._name(request, "deployments")
+        if name not in self.c.deployments:
+            return JSONResponse({"code": 5, "message": f"{name} not found"}, 404)
+        found = dict(self.c.deployments[name])
         self.c.deployments[found["name"]]["state"] = "READY"
         return JSONResponse(found)
 

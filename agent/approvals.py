@@ -40,7 +40,7 @@ def approve(db: Session, row: SessionRow, question: Question, approver: str) -> 
 def covered_by_ceiling(db: Session, row: SessionRow, question: Question) -> bool:
     """Whether the autoApprove ceiling, set in advance by a person, covers what `question` asks for.
 
-    The ceiling bounds the whole session: what was spent before counts.
+    The ceiling bounds the whole session: what was spent before, and what is still reserved, counts.
     """
     if row.auto_approve_micros is None or row.auto_approve_expires is None or question.kind not in _GATES:
         return False
@@ -48,7 +48,8 @@ def covered_by_ceiling(db: Session, row: SessionRow, question: Question) -> bool
     if stored is None or parse_rfc3339(row.auto_approve_expires) <= now():
         return False
     plan = Plan.model_validate_json(stored.document)
-    high = plan.cost.total("high") + spending.read_cost(db, row.id).so_far
+    cost = spending.read_cost(db, row.id)
+    high = plan.cost.total("high") + cost.so_far + cost.reserved
     if question.kind is QuestionKind.PROMOTION:  # the plan's total, spending on it included, is what was approved
-        high = max(plan.cost.total("high"), spending.read_cost(db, row.id).so_far)
+        high = max(plan.cost.total("high"), cost.so_far)
     return to_micros(high) <= row.auto_approve_micros

@@ -100,6 +100,7 @@ def get(connection: Connection, session_id: str, scope: str, output: str) -> Non
               "atMostUsd": plan["highUsd"]}, "text")  # fmt: skip
     show({"cost": {name: found["cost"][name] for name in ("soFar", "reserved", "approved")}}, "text")
     show({"running": found["cost"]["running"]}, "text")
+    show({"ended": [f"{item['resource']} {item['reason']}" for item in found["cost"]["ended"]]}, "text")
     show({"artifacts": [item["path"] for item in found["artifacts"]]}, "text")
     if found["statusInfo"]:
         show({"statusInfo": found["statusInfo"]}, "text")

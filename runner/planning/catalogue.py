@@ -23,16 +23,6 @@ class Throughput(BaseModel):
     concurrent_jobs: int = 1
     default_batch_tokens: int | None = None
 
-    def slower(self, factor: float) -> "Throughput":
-        """The same when everything about training takes `factor` times as long."""
-        return self.model_copy(
-            update={
-                "train_tokens_per_second": self.train_tokens_per_second / factor,
-                "eval_tokens_per_second": self.eval_tokens_per_second / factor,
-                "startup_seconds": self.startup_seconds * factor,
-            }
-        )
-
 
 class BaseFacts(BaseModel):
     """One base model that can be tuned. `throughput` is None where the platform publishes none: time is unknown."""

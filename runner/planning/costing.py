@@ -106,7 +106,8 @@ def final_seconds(recipe: Recipe, candidate: Candidate) -> float | None:
 def _train_seconds(recipe: Recipe, base: str, tokens: int, epochs: float) -> float | None:
     facts = recipe.base(base)
     scale = facts.token_scale
-    return job_seconds(facts.throughput, round(tokens * scale), epochs, round(recipe.heldout.tokens * scale))
+    seconds = job_seconds(facts.throughput, round(tokens * scale), epochs, round(recipe.heldout.tokens * scale))
+    return None if seconds is None else seconds * recipe.slowness.get(base, 1.0)
 
 
 def _price_sweep(sheet: _Sheet, recipe: Recipe, candidates: list[Candidate]) -> None:

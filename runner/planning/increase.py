@@ -104,13 +104,8 @@ def _measure(stopped: Stopped) -> tuple[Recipe, list[Stop]]:
         if stop.resource:
             recipe = recipe.again(*_steps_of(stop))
         stops.append(stop)
-    bases = [
-        base.model_copy(update={"throughput": base.throughput.slower(slower[base.name])})
-        if base.throughput and base.name in slower
-        else base
-        for base in recipe.bases
-    ]
-    return recipe.model_copy(update={"bases": bases}), stops
+    slowness = recipe.slowness | {base: recipe.slowness.get(base, 1.0) * factor for base, factor in slower.items()}
+    return recipe.model_copy(update={"slowness": slowness}), stops
 
 
 def _expect(stopped: Stopped, stop: Stop, slower: dict[str, float]) -> Stop:

@@ -54,6 +54,8 @@ class Recipe(BaseModel):
     deployment_hours: float
     attempts: dict[str, int] = {}
     """By name: how often a step was begun before and ended at its approved limit."""
+    slowness: dict[str, float] = {}
+    """By base model: how many times longer than the platform's speed says its training was measured to take."""
 
     def base(self, name: str) -> BaseFacts:
         """The facts of one of the plan's base models."""

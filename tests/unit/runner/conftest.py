@@ -64,6 +64,12 @@ class Control:
         self.limited: dict[str, int] = {}
         """Per job, by the end of its ID: after so many of its three steps it is ended at its approved cost."""
         self.ended: list[dict[str, Any]] = []
+        self.tells_ended = True
+        """False: what is in `limited` was cancelled by hand."""
+        self.lost: set[str] = set()
+        """Deployments, by the end of their ID, that are ended at their time limit before they are ready."""
+        self.refusing: dict[str, str] = {}
+        """Per method: the rule that the gateway refuses it by."""
         self.so_far = "0.010000"
         self.loss: Callable[[dict[str, Any]], float] = lambda body: 0.4 + abs(16 - body["loraRank"]) / 100
         self.base_loss = 4.5
@@ -107,8 +113,8 @@ class Control:
 
     def end(self, resource: str, limit: str = "cost") -> None:
         """What the reaper does at an approved limit, as the Turn API tells it."""
-        if all(ended["resource"] != resource for ended in self.ended):
-            reason = "ended at its approved cost, $0.03"
+        if self.tells_ended and all(ended["resource"] != resource for ended in self.ended):
+            reason = f"ended at its approved {limit}, $0.03"
             amounts = {"approved": "0.030000", "spent": "0.030000", "settled": True}
             self.ended.append({"resource": resource, "limit": limit, "reason": reason, **amounts})
 
@@ -122,6 +128,15 @@ class Control:
 
 def _error(code: int, status: str, message: str, **headers: str) -> JSONResponse:
     return JSONResponse({"error": {"code": code, "status": status, "message": message}}, code, headers)
+
+
+def _refusal(method: str, rule: str) -> JSONResponse:
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": rule, "domain": "pilotlight.gateway"}
+    code, status = (
+        (403, "PERMISSION_DENIED") if rule in ("spend.expired", "spend.rules") else (429, "RESOURCE_EXHAUSTED")
+    )
+    error = {"code": code, "status": status, "message": f"{method} was refused by {rule}", "details": [info]}
+    return JSONResponse({"error": error}, code)
 
 
 class Server:
@@ -241,6 +256,8 @@ class Server:
             if key in self.c.effects:
                 known, reply = self.c.effects[key]
                 return JSONResponse(reply) if known == digest else _error(409, "ABORTED", f"{key} was another request")
+            if rule := self.c.refusing.get(method):
+                return _refusal(method, rule)
             if method and not self._granted(method, dict(request.query_params), body):
                 return _error(403, "PERMISSION_DENIED", f"no grant covers this {method}")
             reply = make(body)
@@ -355,6 +372,9 @@ class Server:
 
     async def get_deployment(self, request: Request) -> Response:
         name = self._name(request, "deployments")
+        if request.path_params["id"].removeprefix(f"ft-{SESSION}-") in self.c.lost:
+            self.c.deployments.pop(name, None)
+            self.c.end(name, "time")
         if name not in self.c.deployments:
             return JSONResponse({"code": 5, "message": f"{name} not found"}, 404)
         found = dict(self.c.deployments[name])

@@ -34,8 +34,11 @@ _FORGET = text("DELETE FROM gateway_effects WHERE reservation = :id AND state = 
 _GRACE = 10.0
 """Seconds before an unanswered create is looked for."""
 _ANCHOR_SECONDS = 60.0
-_LEAD = 0.5
-"""Seconds before the limit at which a running thing is ended: stopping takes a moment, and that moment costs too."""
+_LEAD, _JOB_LEAD = 0.5, 3.0
+"""Seconds before the limit at which a running thing is ended: stopping takes a moment, and that moment costs too.
+
+A job saves its checkpoint first; but at most a quarter of what was approved is given up for it.
+"""
 
 
 class Reaper:
@@ -89,9 +92,10 @@ class Reaper:
         if spent != row.accrued_micros:
             await self.gateway.store.quick(lambda db: ledger.accrue(db, _id(row), spent))
         left = _seconds_left(row, spent)
-        if left <= _LEAD:
+        lead = _lead(row)
+        if left <= lead:
             await self._end(row, spent)
-        return left - _LEAD
+        return left - lead
 
     async def _find(self, row: ReservationRow, found: dict[str, Any] | None) -> float:
         """Its create was never answered: keep the reservation when it exists after all, else give it back."""
@@ -195,6 +199,13 @@ def _seconds_left(row: ReservationRow, spent: int) -> float:
     elif spent >= row.amount_micros:
         left.append(0.0)
     return min(left)
+
+
+def _lead(row: ReservationRow) -> float:
+    """Seconds before its limit at which it is ended."""
+    if row.billing == "deployment" or not row.hour_micros:
+        return _LEAD
+    return max(_LEAD, min(_JOB_LEAD, row.amount_micros * 3600 / row.hour_micros / 4))
 
 
 def _floor(moment: datetime) -> datetime:

@@ -58,6 +58,9 @@ def _close_phases(db: Session, row: SessionRow, question: Question) -> None:
     """Every session shows all seven phases: no runner comes back to tell those that a rejection leaves out."""
     if question.kind is QuestionKind.PLAN_APPROVAL:
         journal.append(db, row.id, "phase", {"phase": Phase.PLAN, "state": "completed", "summary": "rejected"})
+    if question.kind is QuestionKind.SPEND_INCREASE:
+        summary = "stopped at its approved limit; no more was approved"
+        journal.append(db, row.id, "phase", {"phase": row.phase, "state": "completed", "summary": summary})
     phases = list(Phase)
     for phase in phases[phases.index(Phase(row.phase or Phase.PLAN)) + 1 :]:
         journal.append(db, row.id, "phase", {"phase": phase, "state": "skipped", "reason": "rejected by the user"})

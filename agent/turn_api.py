@@ -133,6 +133,7 @@ def _describe(db: Session, settings: Settings, row: SessionRow, said: list[Instr
         backend=settings.backend,
         public_url=settings.control_url,
         prices=load_prices(settings.backend),
+        grace_seconds=settings.job_grace_seconds,
         estimate_ratio=ratio if ratio.runs else None,
     )
 

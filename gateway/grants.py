@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select, update
 
 from gateway import audit
 from gateway.bounds import limit_row, refusal_above
+from gateway.endings import Ended, list_ended
 from gateway.tables import GrantRow, ReservationRow
 from manifest.pilot import pilot_methods
 from pilotlight.clock import as_utc, now, to_rfc3339
@@ -57,6 +58,7 @@ class CostSummary(Wire):
     running: list[Running]
     may_still_cost: Decimal = Decimal(0)
     """What all of `running` may cost on top, in total."""
+    ended: list[Ended]
 
 
 def set_limit(db: Session, session: str, limit: Decimal | None) -> None:
@@ -133,6 +135,7 @@ def cost(db: Session, session: str) -> CostSummary:
         lines=[_line(row, active) for row in grants],
         running=[_running(row) for row in active if row.billing != "call"],
         may_still_cost=from_micros(sum(_open_micros(row) for row in active if row.billing != "call")),
+        ended=list_ended(db, session),
     )
 
 

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """Measure this machine's speed when the local platform starts; otherwise when a training shape is asked for."""
     platform_minimum_to_zero_seconds: float = Field(default=300.0, gt=0)
     """Shortest scale-to-zero window a deployment may have [P75]; tests shorten it."""
+    job_grace_seconds: float = Field(default=300.0, ge=0)
+    """The most that a plan asks for covers being so much later than estimated, whatever the range says."""
     concurrent_turns: int = Field(default=4, ge=1)
     """Sessions at work at a time; others wait in the queue."""
     snapshots_kept: int = Field(default=3, ge=1)

@@ -113,6 +113,7 @@ def get(connection: Connection, session_id: str, scope: str, output: str) -> Non
         show({"planHash": plan["planHash"], "approvedBy": plan["approvedBy"], "estimatedUsd": plan["expectedUsd"],
               "atMostUsd": plan["highUsd"]}, "text")  # fmt: skip
     _show_cost(found["cost"])
+    show({"ended": [f"{item['resource']} {item['reason']}" for item in found["cost"]["ended"]]}, "text")
     show({"artifacts": [item["path"] for item in found["artifacts"]]}, "text")
     if found["statusInfo"]:
         show({"statusInfo": found["statusInfo"]}, "text")

@@ -41,14 +41,14 @@ def choose_launcher(settings: Settings) -> Launcher:
 class SandboxLauncher:
     """bubblewrap; each session has a user ID of its own when the control process runs as root."""
 
-    def __init__(self, uid_base: int) -> None:
-        self._uid_base = uid_base
+    def __init__(self, uid_base: int, module: str = RUNNER_MODULE) -> None:
+        self._uid_base, self._module = uid_base, module
 
     async def __call__(self, turn: Turn, workspace: Path, socket_folder: Path) -> asyncio.subprocess.Process:
         """Start the runner with nothing but its workspace and its socket."""
         uid = self._uid_base + turn.slot % 50_000 if os.getuid() == 0 else None
         spec = LaunchSpec(
-            session=turn.session, workspace=workspace, socket_directory=socket_folder, module=RUNNER_MODULE, uid=uid
+            session=turn.session, workspace=workspace, socket_directory=socket_folder, module=self._module, uid=uid
         )
         return await launch(spec)
 

@@ -93,8 +93,6 @@ async def _drive(options: Options, control: ControlProcess) -> Person:
 
 
 def _tally(home: Path) -> dict[str, Counter[int]]:
-    crashes: int
-    """Turns that ended by a signal."""
     families: dict[str, Counter[int]] = {}
     for path in (home / "sessions").glob("*/work/adversary.jsonl"):
         for line in path.read_text().splitlines():

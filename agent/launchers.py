@@ -66,8 +66,8 @@ def evaluator_limits(settings: Settings) -> EvaluatorLimits:
 class SandboxLauncher:
     """bubblewrap; each session has a user ID of its own when the control process runs as root."""
 
-    def __init__(self, uid_base: int, limits: Limits) -> None:
-        self._uid_base, self._limits = uid_base, limits
+    def __init__(self, uid_base: int, limits: Limits, module: str = RUNNER_MODULE) -> None:
+        self._uid_base, self._limits, self._module = uid_base, limits, module
 
     async def __call__(self, turn: Turn, workspace: Path, socket_folder: Path) -> asyncio.subprocess.Process:
         """Start the runner with nothing but its workspace and its socket."""
@@ -76,7 +76,7 @@ class SandboxLauncher:
             session=turn.session,
             workspace=workspace,
             socket_directory=socket_folder,
-            module=RUNNER_MODULE,
+            module=self._module,
             uid=uid,
             limits=self._limits,
         )

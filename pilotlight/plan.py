@@ -213,6 +213,13 @@ class Plan(Wire):
     """Set when this plan asks for more, for the rest of an approved one."""
 
     @model_validator(mode="after")
+    def _check_grant_ids(self) -> Self:
+        ids = [grant.id for grant in self.grants]
+        if twice := {name for name in ids if ids.count(name) > 1}:
+            raise ValueError(f"grants share an ID: {sorted(twice)[:5]}")
+        return self
+
+    @model_validator(mode="after")
     def _check_grants_within_preview(self) -> Self:
         granted = sum((grant.max_cost for grant in self.grants), Decimal(0))
         if granted > self.cost.total("high"):

@@ -1,4 +1,4 @@
-"""A gateway with the planner's allowance, in front of a scripted model and of a platform that counts what reaches it."""
+"""A gateway with the planner's allowance, in front of a scripted model and a platform that counts what reaches it."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ from sqlmodel import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway import Gateway, Principal, RpcRecord, allowance, grants
+from gateway import Gateway, PlatformClient, Principal, RpcRecord, allowance, grants
 from pilotlight.database import open_engine
 from pilotlight.plan import GrantSpec
 from pilotlight.scripted_model import ScriptedModel, Turn
@@ -37,12 +37,16 @@ class Slot:
 
     app: Any = None
     url: str = ""
+    upstream: PlatformClient = field(default_factory=lambda: PlatformClient(""))
+    """Of the gateway: its connections belong to the server's event loop and are closed with it."""
 
     async def enter(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            for done in ("startup", "shutdown"):
-                await receive()
-                await send({"type": f"lifespan.{done}.complete"})
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await self.upstream.aclose()
+            await send({"type": "lifespan.shutdown.complete"})
             return
         await self.app(scope, receive, send)
 
@@ -114,6 +118,7 @@ def slots() -> Generator[tuple[Slot, Slot, Slot]]:
     """Front, model and platform, running."""
     front, model, platform = Slot(), Slot(), Slot()
     with serving(front.enter) as front.url, serving(model.enter) as model.url, serving(platform.enter) as platform.url:
+        front.upstream.base_url = platform.url
         yield front, model, platform
 
 
@@ -132,7 +137,7 @@ def parts(tmp_path: Path, slots: tuple[Slot, Slot, Slot]) -> Generator[Callable[
         async def listen(record: RpcRecord) -> None:
             found.told.append(record)
 
-        found.gateway = Gateway(engine, made, httpx.AsyncClient(base_url=platform.url), listen)
+        found.gateway = Gateway(engine, made, front.upstream, listen)
         with Session(engine) as db, db.begin():
             allowance.write_allowance(db, SESSION, made, None if limit is None else Decimal(limit))
             if limit is not None:

@@ -38,6 +38,7 @@ class PilotEntry(_Closed):
     verb: Verb | None = None
     path: str | None = None
     routable: bool = Field(default=True, description="False: named in the documents, absent from the public REST API")
+    cloud_only: bool = Field(default=False, description="True: the local platform does not offer it and answers 501")
     target: Literal["any", "created"] = Field(
         default="any", description="created: only on a resource that the same session created"
     )

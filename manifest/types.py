@@ -42,6 +42,10 @@ class PilotEntry(_Closed):
     target: Literal["any", "created"] = Field(
         default="any", description="created: only on a resource that the same session created"
     )
+    withheld: list[str] = Field(
+        default_factory=list,
+        description="Fields that the preset may not send: they publish, replace, or reach outside of the platform",
+    )
     billing: Literal["job", "deployment", "call"] | None = Field(
         default=None, description="How a spend or infer call is reserved and settled"
     )

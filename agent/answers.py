@@ -5,7 +5,7 @@ from typing import Any
 from sqlmodel import Session
 
 from agent import estimates, journal, replies, spending
-from agent.approvals import approve
+from agent.approvals import approve, check_approver
 from agent.states import Move
 from agent.tables import AnswerRow, SessionRow
 from agent.views import find_question
@@ -15,9 +15,10 @@ from pilotlight.errors import Aborted, Internal, InvalidArgument
 from pilotlight.identity import Principal
 from pilotlight.plan import Phase
 from pilotlight.question import Answer, Decision, Question, QuestionField, QuestionKind
+from pilotlight.settings import Settings
 
 
-def give_answer(db: Session, row: SessionRow, caller: Principal, body: UpdateSession) -> None:
+def give_answer(db: Session, settings: Settings, row: SessionRow, caller: Principal, body: UpdateSession) -> None:
     """Answer the open question of a waiting session, or explain why this reply decides nothing."""
     question = find_question(db, row)
     if question is None:
@@ -27,8 +28,10 @@ def give_answer(db: Session, row: SessionRow, caller: Principal, body: UpdateSes
     if answer is None:
         _explain(db, row, question, body.instruction or (body.answer.text if body.answer else ""), caller)
         return
+    if answer.decision is Decision.APPROVE:
+        check_approver(settings, row, caller)
     answer.principal = caller.email
-    record_answer(db, row, question, answer)
+    record_answer(db, settings, row, question, answer)
     if answer.decision is Decision.REJECT:
         estimates.record_run(db, row, "cancelled")
         spending.revoke_grants(db, row.id)
@@ -38,11 +41,13 @@ def give_answer(db: Session, row: SessionRow, caller: Principal, body: UpdateSes
         journal.move(db, row.id, Move.ANSWER, changes={"question_id": None, "turn": SessionRow.turn + 1})
 
 
-def record_answer(db: Session, row: SessionRow, question: Question, answer: Answer) -> None:
-    """Store an answer and its event; an approval writes its grants in the same transaction."""
+def record_answer(
+    db: Session, settings: Settings, row: SessionRow, question: Question, answer: Answer, ceiling: int | None = None
+) -> None:
+    """Store an answer and its event; an approval writes its grants, below the ceiling, in the same transaction."""
     if answer.decision is Decision.APPROVE:
         answer.plan_hash = question.plan_hash
-        approve(db, row, question, answer.principal)
+        approve(db, row, question, answer.principal, settings, ceiling)
     document = answer.model_dump_json(by_alias=True)
     db.add(AnswerRow(session_id=row.id, question_id=question.question_id, document=document, time=to_rfc3339(now())))
     db.flush()
@@ -53,6 +58,9 @@ def _close_phases(db: Session, row: SessionRow, question: Question) -> None:
     """Every session shows all seven phases: no runner comes back to tell those that a rejection leaves out."""
     if question.kind is QuestionKind.PLAN_APPROVAL:
         journal.append(db, row.id, "phase", {"phase": Phase.PLAN, "state": "completed", "summary": "rejected"})
+    if question.kind is QuestionKind.SPEND_INCREASE:
+        summary = "stopped at its approved limit; no more was approved"
+        journal.append(db, row.id, "phase", {"phase": row.phase, "state": "completed", "summary": summary})
     phases = list(Phase)
     for phase in phases[phases.index(Phase(row.phase or Phase.PLAN)) + 1 :]:
         journal.append(db, row.id, "phase", {"phase": phase, "state": "skipped", "reason": "rejected by the user"})
@@ -88,6 +96,8 @@ def _read_structured(question: Question, given: StructuredAnswer) -> Answer | No
         return _read_words(question, given.text)
     if given.decision is Decision.APPROVE and question.kind not in replies.APPROVALS:
         raise InvalidArgument(f"A {question.kind} question has nothing to approve; give `values` or `text`.")
+    if given.decision is Decision.APPROVE:
+        _check_plain(question, given)
     if given.decision is Decision.REVISE and not (values or given.text.strip()):
         raise InvalidArgument("`revise` needs `values` or `text` that say what to change.")
     if given.decision is None and not (values or given.text.strip()):
@@ -96,6 +106,19 @@ def _read_structured(question: Question, given: StructuredAnswer) -> Answer | No
     return Answer(
         question_id=question.question_id, text=given.text, decision=given.decision, values=values, changes=changes
     )
+
+
+def _check_plain(question: Question, given: StructuredAnswer) -> None:
+    """An approval is only what plainly approves: nothing beside it may say something else."""
+    if given.values and question.kind is not QuestionKind.PROMOTION:
+        raise InvalidArgument(
+            "An approval takes the plan as it is: `values` would change it.", hint="Use `revise` to change the plan."
+        )
+    if given.text.strip() and replies.read_reply(given.text, question.kind).decision != "approve":
+        raise InvalidArgument(
+            "`decision` is approve, but `text` says something else.",
+            hint="Leave `text` out, or use `revise` or `reject`.",
+        )
 
 
 def _check_values(question: Question, values: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-import httpx
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
@@ -18,7 +17,7 @@ from agent.failures import add_error_handlers
 from agent.launchers import Launcher, choose_launcher
 from agent.routes import artifacts, estimates, events, sessions
 from agent.store import create_tables
-from gateway import Gateway
+from gateway import Gateway, PlatformClient
 from gateway.reaper import Reaper
 from pilotlight import __version__
 from pilotlight.database import open_engine
@@ -34,7 +33,7 @@ def build_app(settings: Settings, launcher: Launcher | None = None) -> FastAPI:
     engine = open_engine(settings.control_database_url)
     create_tables(engine)
     bootstrap(engine, settings.account, settings.home / "admin.key")
-    platform = httpx.AsyncClient(base_url=settings.platform_url, limits=httpx.Limits(max_connections=200))
+    platform = PlatformClient(settings.platform_url)
     gateway = Gateway(engine, settings, platform, CallLog(engine))
     dispatcher = Dispatcher(engine, settings, launcher or choose_launcher(settings))
     control = Control(settings, engine, gateway, dispatcher)
@@ -65,7 +64,7 @@ def _new_app(control: Control, **options: Any) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(platform: httpx.AsyncClient, app: FastAPI) -> AsyncGenerator[None]:
+async def _lifespan(platform: PlatformClient, app: FastAPI) -> AsyncGenerator[None]:
     control: Control = app.state.control
     reaper = asyncio.create_task(Reaper(control.gateway).run(), name="reaper")
     await control.dispatcher.start(build_turn_app(control))

@@ -7,20 +7,23 @@ following links, and only regular files are read.
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from itertools import islice
 from typing import NamedTuple
 
 from agent.wire import ArtifactView
+from pilotlight.archive import folder_at, open_regular, walk_tree
 from pilotlight.clock import to_rfc3339
 from pilotlight.errors import InvalidArgument, NotFound
 
 TOP_FILES = ("plan.md", "plan.json", "final_report.md")
 OUTPUTS = "outputs"
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Without O_NONBLOCK, opening a FIFO that the sandbox made would wait forever.
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MOST_FILES = 1000
-_DEEPEST = 8
+_MOST_ENTRIES = 10_000
+"""Looked at for one listing, whatever they are."""
+_DEEPEST = 9
+"""Components below outputs/."""
 
 
 class OpenArtifact(NamedTuple):
@@ -33,14 +36,11 @@ class OpenArtifact(NamedTuple):
 def list_artifacts(workspace: str | os.PathLike[str]) -> list[ArtifactView]:
     """All visible files by path, at most 1000; empty when there is no workspace yet."""
     try:
-        root = os.open(workspace, _DIRECTORY)
+        with folder_at(workspace) as root:
+            top = [_describe(name, info) for name in TOP_FILES if (info := _regular(root, name))]
+            return sorted([*top, *islice(_walk_outputs(root), _MOST_FILES)], key=lambda artifact: artifact.path)
     except FileNotFoundError:
         return []
-    try:
-        top = [_describe(name, info) for name in TOP_FILES if (info := _regular(root, name))]
-        return sorted([*top, *_walk_outputs(root)], key=lambda artifact: artifact.path)
-    finally:
-        os.close(root)
 
 
 def open_artifact(workspace: str | os.PathLike[str], path: str) -> OpenArtifact:
@@ -51,7 +51,7 @@ def open_artifact(workspace: str | os.PathLike[str], path: str) -> OpenArtifact:
     parts = path.split("/")
     if "\x00" in path or any(part in ("", ".", "..") for part in parts):
         raise InvalidArgument(f"Invalid artifact path {path[:160]!r}.")
-    if not (path in TOP_FILES or (len(parts) > 1 and parts[0] == OUTPUTS)):
+    if not (path in TOP_FILES or (1 < len(parts) <= _DEEPEST + 1 and parts[0] == OUTPUTS)):
         raise _absent(path)
     try:
         return _open(workspace, parts)
@@ -62,42 +62,20 @@ def open_artifact(workspace: str | os.PathLike[str], path: str) -> OpenArtifact:
 
 
 def _open(workspace: str | os.PathLike[str], parts: list[str]) -> OpenArtifact:
-    folder = os.open(workspace, _DIRECTORY)
-    try:
+    with ExitStack() as folders:
+        folder = folders.enter_context(folder_at(workspace))
         for part in parts[:-1]:
-            inner = os.open(part, _DIRECTORY, dir_fd=folder)
-            os.close(folder)
-            folder = inner
-        descriptor = os.open(parts[-1], _FILE, dir_fd=folder)
-    finally:
-        os.close(folder)
-    info = os.fstat(descriptor)
-    if not stat.S_ISREG(info.st_mode):
-        os.close(descriptor)
-        raise FileNotFoundError
+            folder = folders.enter_context(folder_at(part, folder))
+        descriptor, info = open_regular(parts[-1], folder)
     return OpenArtifact(descriptor, info.st_size)
 
 
 def _walk_outputs(root: int) -> Iterator[ArtifactView]:
-    try:
-        outputs = os.open(OUTPUTS, _DIRECTORY, dir_fd=root)
-    except OSError:  # absent, or a link in its place
-        return
-    count = 0
-    try:
-        # fwalk goes by descriptors and does not follow links.
-        for folder, folders, files, handle in os.fwalk(".", dir_fd=outputs, follow_symlinks=False):
-            if folder.count("/") >= _DEEPEST:
-                folders.clear()
-            prefix = OUTPUTS if folder == "." else f"{OUTPUTS}/{folder[2:]}"
-            for name in files:
-                if (info := _regular(handle, name)) and _printable(f"{prefix}/{name}"):
-                    yield _describe(f"{prefix}/{name}", info)
-                    count += 1
-                if count >= _MOST_FILES:
-                    return
-    finally:
-        os.close(outputs)
+    with suppress(OSError), folder_at(OUTPUTS, root) as outputs:  # absent, or a link in its place
+        for found in walk_tree(outputs, entries=_MOST_ENTRIES, depth=_DEEPEST, strict=False):
+            path = f"{OUTPUTS}/{found.path}"
+            if stat.S_ISREG(found.info.st_mode) and _printable(path):
+                yield _describe(path, found.info)
 
 
 def _regular(folder: int, name: str) -> os.stat_result | None:

@@ -5,6 +5,7 @@ A small interface on purpose (enqueue, stop, start, close): a durable queue may 
 
 import asyncio
 import logging
+import os
 from functools import partial
 
 from sqlalchemy import Engine
@@ -112,7 +113,7 @@ class Dispatcher:
 
     async def _run_process(self, turn: Turn) -> Ending:
         workspace = Workspace(self._settings, turn.session)
-        workspace.make()
+        await run_in_threadpool(workspace.prepare, turn.turn)
         surface = bind_turn(self._surface_app(), turn)
         async with serve_socket(self._settings, f"{turn.session}-{turn.epoch}", surface) as folder:
             process = await self._launcher(turn, workspace.work, folder)
@@ -120,9 +121,25 @@ class Dispatcher:
             try:
                 if turn.session in self._stopped:  # cancelled while it was being started
                     await stop_process(process)
-                return await watch_process(process, workspace.log)
+                ending = await watch_process(process, workspace.log)
             finally:
                 del self._processes[turn.session]
+        if turn.session not in self._stopped:  # a cancelled session never goes on
+            await run_in_threadpool(self._save, turn, workspace)
+        return ending
+
+    def _save(self, turn: Turn, workspace: Workspace) -> None:
+        """Snapshot the workspace. The turn's work counts also when that fails, so its session only says so."""
+        try:
+            workspace.snapshots.save(workspace.work)
+        except (PilotlightError, OSError) as error:
+            log.warning("No snapshot of session %s: %s", turn.session, error)
+            hint = error.hint if isinstance(error, PilotlightError) else "The log of the control process has more."
+            message = error.message if isinstance(error, PilotlightError) else os.strerror(error.errno or 0)
+            text = (
+                f"This turn's files are not in a snapshot, so they could not be restored if they were lost. {message}"
+            )
+            turns.report_trouble(self._engine, turn.session, text, hint)
 
     def _surface_app(self) -> ASGIApp:
         assert self._surface is not None

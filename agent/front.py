@@ -18,7 +18,15 @@ _OWN = frozenset({"sessions", "estimates", "users"})
 
 def user_principal(caller: Principal) -> gateway.Principal:
     """A key's holder as the gateway knows it."""
-    return gateway.Principal("user", caller.account, None, caller.user, caller.role.value, caller.preset, caller.key_id)
+    return gateway.Principal(
+        "user",
+        caller.account,
+        user=caller.user,
+        role=caller.role.value,
+        preset=caller.preset,
+        key_id=caller.key_id,
+        limited=caller.spend_limited,
+    )
 
 
 @router.api_route("/v1/accounts/{account}/{path:path}", methods=_METHODS)

@@ -13,7 +13,7 @@ from agent.turns import Turn
 from pilotlight.errors import FailedPrecondition
 from pilotlight.settings import Settings
 from runner.sandbox.launch import launch
-from runner.sandbox.spec import LaunchSpec
+from runner.sandbox.spec import EvaluatorLimits, LaunchSpec, Limits
 
 RUNNER_MODULE = "runner.main"
 
@@ -29,7 +29,7 @@ class Launcher(Protocol):
 def choose_launcher(settings: Settings) -> Launcher:
     """The launcher that the settings ask for. Raises FailedPrecondition for `none` with a cloud platform."""
     if settings.sandbox == "bwrap":
-        return SandboxLauncher(settings.sandbox_uid_base)
+        return SandboxLauncher(settings.sandbox_uid_base, sandbox_limits(settings))
     if settings.backend != "local":
         raise FailedPrecondition(
             "sandbox=none is for development with the local platform only.",
@@ -38,17 +38,47 @@ def choose_launcher(settings: Settings) -> Launcher:
     return PlainLauncher([sys.executable, "-P", "-m", RUNNER_MODULE])
 
 
+def sandbox_limits(settings: Settings) -> Limits:
+    """What bounds a runner."""
+    return Limits(
+        address_space_bytes=settings.sandbox_address_space_bytes,
+        memory_bytes=settings.sandbox_memory_bytes,
+        cpu_seconds=settings.sandbox_cpu_seconds,
+        open_files=settings.sandbox_open_files,
+        processes=settings.sandbox_processes,
+        file_bytes=settings.sandbox_file_bytes,
+        tmpfs_bytes=settings.sandbox_tmpfs_bytes,
+    )
+
+
+def evaluator_limits(settings: Settings) -> EvaluatorLimits:
+    """What bounds an evaluator: its own settings, and the runner's where those are tighter than its defaults."""
+    runner, default = sandbox_limits(settings).model_dump(), EvaluatorLimits().model_dump()
+    tighter = {name: min(default[name], value) for name, value in runner.items() if name != "memory_bytes"}
+    return EvaluatorLimits(
+        **tighter,
+        memory_bytes=settings.sandbox_evaluator_memory_bytes,
+        wall_seconds=settings.sandbox_evaluator_seconds,
+        result_bytes=settings.sandbox_evaluator_result_bytes,
+    )
+
+
 class SandboxLauncher:
     """bubblewrap; each session has a user ID of its own when the control process runs as root."""
 
-    def __init__(self, uid_base: int) -> None:
-        self._uid_base = uid_base
+    def __init__(self, uid_base: int, limits: Limits, module: str = RUNNER_MODULE) -> None:
+        self._uid_base, self._limits, self._module = uid_base, limits, module
 
     async def __call__(self, turn: Turn, workspace: Path, socket_folder: Path) -> asyncio.subprocess.Process:
         """Start the runner with nothing but its workspace and its socket."""
         uid = self._uid_base + turn.slot % 50_000 if os.getuid() == 0 else None
         spec = LaunchSpec(
-            session=turn.session, workspace=workspace, socket_directory=socket_folder, module=RUNNER_MODULE, uid=uid
+            session=turn.session,
+            workspace=workspace,
+            socket_directory=socket_folder,
+            module=self._module,
+            uid=uid,
+            limits=self._limits,
         )
         return await launch(spec)
 

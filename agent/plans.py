@@ -14,7 +14,7 @@ from pilotlight.clock import now, to_rfc3339
 from pilotlight.errors import FailedPrecondition, InvalidArgument
 from pilotlight.money import from_micros, show
 from pilotlight.names import CATALOGUE_ACCOUNT
-from pilotlight.plan import Plan
+from pilotlight.plan import Increase, Plan
 
 _ACCOUNT = re.compile(r"\baccounts/([^/\s\"']+)/")
 
@@ -53,6 +53,8 @@ def _check_plan(db: Session, row: SessionRow, plan: Plan) -> None:
         if account not in (row.account, CATALOGUE_ACCOUNT):
             raise InvalidArgument(f"The plan names the account {account[:80]!r}, which is neither yours nor public.")
     _check_limit(db, row, plan)
+    if plan.increase is not None:
+        _check_increase(db, row, plan, plan.increase)
 
 
 def _check_limit(db: Session, row: SessionRow, plan: Plan) -> None:
@@ -63,6 +65,20 @@ def _check_limit(db: Session, row: SessionRow, plan: Plan) -> None:
     limit = from_micros(row.spend_limit_micros)
     if wanted > limit:
         raise FailedPrecondition(f"The plan may cost up to {show(wanted)}; this session's limit is {show(limit)}.")
+
+
+def _check_increase(db: Session, row: SessionRow, plan: Plan, increase: Increase) -> None:
+    """What the user reads about the past is the ledger's word, whatever a runner writes."""
+    cost = spending.read_cost(db, row.id)
+    ended = {(item.resource, item.limit, item.approved, item.spent) for item in cost.ended}
+    for stop in increase.stops:
+        if stop.resource and (stop.resource, stop.limit, stop.approved, stop.spent) not in ended:
+            raise FailedPrecondition(f"{stop.resource[:200]} was not ended at its approved limit as the plan says.")
+    if plan.cost.so_far + increase.held < cost.so_far + cost.reserved:
+        raise FailedPrecondition("The plan shows less than what the session has cost so far.")
+    approved = db.get(PlanRow, (row.id, increase.previous))
+    if approved is None or approved.approved_by is None:
+        raise FailedPrecondition("Only an approved plan can be increased.")
 
 
 def _accounts(value: Any) -> Iterator[str]:

@@ -12,16 +12,18 @@ from pilotlight.clock import now, to_rfc3339
 from pilotlight.errors import Aborted, FailedPrecondition
 from pilotlight.plan import Plan, canonical_json
 from pilotlight.question import Answer, Decision, Question, QuestionKind
+from pilotlight.settings import Settings
 
 _WITH_PLAN = frozenset({QuestionKind.PLAN_APPROVAL, QuestionKind.SPEND_INCREASE, QuestionKind.PROMOTION})
 
 
-def ask_question(db: Session, row: SessionRow, question: Question, epoch: int) -> None:
+def ask_question(db: Session, row: SessionRow, question: Question, epoch: int, settings: Settings) -> None:
     """Keep a question of the running turn; asking the same again changes nothing.
 
-    The text of a plan approval is rendered here from the stored typed plan: what the user reads is what is hashed.
-    Below the autoApprove ceiling it is answered at once, by record. Raises Aborted for a reused ID and a stale epoch,
-    FailedPrecondition for an approval without its plan.
+    The text of a plan approval, or of an increase, is rendered here from the stored typed plan: what the user reads is
+    what is hashed. Below the autoApprove ceiling it is answered at once, by record. Raises Aborted for a reused
+    ID and a stale epoch, FailedPrecondition for an approval without its plan, and for a promotion of a plan that
+    nobody approved.
     """
     turn = require_turn(db, row, epoch)
     if question.kind in _WITH_PLAN:
@@ -32,8 +34,8 @@ def ask_question(db: Session, row: SessionRow, question: Question, epoch: int) -
         raise Aborted(f"Question {question.question_id} was asked before with another content.")
     if stored is None:
         _keep(db, row, question, digest)
-        if covered_by_ceiling(db, row, question):
-            _approve_by_record(db, row, question)
+        if covered_by_ceiling(db, row, question, settings):
+            _approve_by_record(db, row, question, settings)
     turn.outcome, turn.question_id = "asked", question.question_id
     db.add(turn)
 
@@ -66,8 +68,13 @@ def _bind_plan(db: Session, row: SessionRow, question: Question) -> None:
     stored = db.get(PlanRow, (row.id, question.plan_hash)) if question.plan_hash else None
     if stored is None or row.plan_hash != question.plan_hash:
         raise FailedPrecondition(f"A {question.kind} question needs the session's current plan, posted before.")
-    if question.kind is QuestionKind.PLAN_APPROVAL:
-        question.text = prompts.render_plan(Plan.model_validate_json(stored.document))
+    if question.kind is QuestionKind.PROMOTION and stored.approved_by is None:
+        raise FailedPrecondition("A promotion question needs a plan that was approved: nobody has read this one.")
+    plan = Plan.model_validate_json(stored.document)
+    if question.kind is not QuestionKind.PROMOTION:
+        if (question.kind is QuestionKind.SPEND_INCREASE) != (plan.increase is not None):
+            raise FailedPrecondition(f"The session's current plan is not one that a {question.kind} question is about.")
+        question.text = prompts.render_plan(plan)
 
 
 def _keep(db: Session, row: SessionRow, question: Question, digest: str) -> None:
@@ -86,11 +93,11 @@ def _keep(db: Session, row: SessionRow, question: Question, digest: str) -> None
     db.flush()
 
 
-def _approve_by_record(db: Session, row: SessionRow, question: Question) -> None:
+def _approve_by_record(db: Session, row: SessionRow, question: Question, settings: Settings) -> None:
     publish_question(db, row, question.question_id)
     principal = f"autoApprove, set by {row.auto_approve_by}"
     answer = Answer(question_id=question.question_id, decision=Decision.APPROVE, principal=principal)
-    answers.record_answer(db, row, question, answer)
+    answers.record_answer(db, settings, row, question, answer, row.auto_approve_micros)
 
 
 def _digest(question: Question) -> str:

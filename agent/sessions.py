@@ -50,7 +50,7 @@ LIST_FIELDS = frozenset(
 _ACTIVE = (Status.PENDING.value, Status.RUNNING.value)
 
 
-def check_request(body: CreateSession, caller: Principal) -> None:
+def check_request(settings: Settings, body: CreateSession, caller: Principal) -> None:
     """What creation checks beyond the schema. Raises InvalidArgument, PermissionDenied."""
     check_writer(caller)
     ceiling = body.auto_approve
@@ -58,9 +58,17 @@ def check_request(body: CreateSession, caller: Principal) -> None:
         return
     if ceiling.expire_time <= now():
         raise InvalidArgument("autoApprove.expireTime is in the past.")
-    if caller.service_account:
+    if caller.service_account or caller.preset is not None:
         # The ceiling is a person's approval in advance; the key that drives must not approve itself.
-        raise PermissionDenied("autoApprove must be set by a person, not by a service account.")
+        raise PermissionDenied(
+            "autoApprove must be set by a person, not by a service account.",
+            hint="Leave it out: the session then waits for a person. Or let a person create the session.",
+        )
+    if settings.approvals_distinct_principal:
+        raise PermissionDenied(
+            "autoApprove would be your own approval of your own session, and approvals.distinct_principal is on.",
+            hint="Leave it out: the session then waits until another person approves.",
+        )
 
 
 def create_session(engine: Engine, settings: Settings, caller: Principal, body: CreateSession) -> tuple[Json, bool]:
@@ -75,7 +83,10 @@ def create_session(engine: Engine, settings: Settings, caller: Principal, body: 
         db.flush()
         payload = {"status": Status.PENDING.value, "move": "create", "reason": "", "instruction": row.instruction}
         journal.append(db, row.id, "status", payload)
-        spending.set_limit(db, row.id, body.spend_limit_usd)
+        spending.open_account(db, row.id, body.spend_limit_usd, caller)
+        if body.auto_approve is not None:
+            spending.note_ceiling(db, row.id, body.auto_approve, caller)
+        spending.write_allowance(db, row.id, settings, body.spend_limit_usd)
         reply = show_session(db, settings, get_session(db, row.account, row.id)).model_dump(mode="json", by_alias=True)
         keep_reply(db, scope, body.request_id, body, reply)
     return reply, True
@@ -124,17 +135,25 @@ def _new_row(db: Session, caller: Principal, body: CreateSession) -> SessionRow:
         account=caller.account,
         created_by=caller.email,
         created_user=caller.user,
+        created_key=caller.key_id,
         instruction=body.instruction,
         scope=body.scope,
         status=Status.PENDING.value,
         create_time=text,
         update_time=text,
         turn=1,
-        spend_limit_micros=None if body.spend_limit_usd is None else to_micros(body.spend_limit_usd),
+        spend_limit_micros=_limit_micros(caller, body),
         auto_approve_micros=to_micros(ceiling.max_usd) if ceiling else None,
         auto_approve_expires=to_rfc3339(ceiling.expire_time) if ceiling else None,
         auto_approve_by=caller.email if ceiling else None,
+        auto_approve_kinds=" ".join(ceiling.kinds) if ceiling else "",
     )
+
+
+def _limit_micros(caller: Principal, body: CreateSession) -> int | None:
+    """What the session may spend: the smaller of what was asked for and the limit of its key."""
+    asked = None if body.spend_limit_usd is None else to_micros(body.spend_limit_usd)
+    return min((micros for micros in (asked, caller.session_limit_micros) if micros is not None), default=None)
 
 
 def _new_id(db: Session, seconds: int) -> str:

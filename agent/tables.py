@@ -22,6 +22,8 @@ class SessionRow(SQLModel, table=True):
     """E-mail of who created it."""
     created_user: str
     """User ID of the same: whose role the session's calls have."""
+    created_key: str = ""
+    """ID of the key it was created with: its limits bound the session."""
     instruction: str
     scope: str = "optimize"
     status: str = Field(index=True)
@@ -40,6 +42,9 @@ class SessionRow(SQLModel, table=True):
     auto_approve_micros: int | None = None
     auto_approve_expires: str | None = None
     auto_approve_by: str | None = None
+    """E-mail of the person who set it: who created the session."""
+    auto_approve_kinds: str = ""
+    """Space-separated question kinds that it covers."""
     plan_hash: str | None = None
     question_id: str | None = None
     """The open question while the session waits."""

@@ -81,7 +81,7 @@ def post_plan(control: ControlDep, turn: TurnDep, body: Plan) -> PlanReply:
 def post_question(control: ControlDep, turn: TurnDep, body: Question) -> QuestionReply:
     """Ask; the session waits when the turn's process has ended."""
     with writing(control.engine) as db:
-        ask_question(db, load_session(db, turn.session), body, turn.epoch)
+        ask_question(db, load_session(db, turn.session), body, turn.epoch, control.settings)
         answered = db.get(AnswerRow, (turn.session, body.question_id)) is not None
         return QuestionReply(question_id=body.question_id, answered=answered)
 
@@ -133,6 +133,7 @@ def _describe(db: Session, settings: Settings, row: SessionRow, said: list[Instr
         backend=settings.backend,
         public_url=settings.control_url,
         prices=load_prices(settings.backend),
+        grace_seconds=settings.job_grace_seconds,
         estimate_ratio=ratio if ratio.runs else None,
     )
 

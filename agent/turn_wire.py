@@ -33,6 +33,8 @@ class TurnContext(Wire):
     backend: str
     public_url: str
     prices: PriceBook
+    grace_seconds: float
+    """The most that a job may cost covers being so much later than estimated."""
     estimate_ratio: RatioView | None
     """None before the first finished run."""
     graph_version: int | None = None

@@ -97,6 +97,12 @@ def fail_turn(engine: Engine, session_id: str, message: str, hint: str) -> None:
             _fail(db, row, message, hint)
 
 
+def report_trouble(engine: Engine, session_id: str, message: str, hint: str) -> None:
+    """Tell of a failure that does not end the session."""
+    with writing(engine) as db:
+        journal.append(db, session_id, "error", {"message": message, "hint": hint})
+
+
 def _conclude(db: Session, row: SessionRow, record: TurnRow, ending: Ending) -> None:
     if record.outcome is None:
         _fail(db, row, _why(ending), f"Retry: `firectl session update {row.id} --instruction 'Try again.'`")

@@ -36,21 +36,21 @@ def update_session(
             return reply
         if body.etag is not None and body.etag != etag_of(row):
             raise Aborted("The session changed since you read it.", hint="Read it again, then retry.")
-        _apply(db, row, caller, body)
+        _apply(db, settings, row, caller, body)
         view = show_session(db, settings, get_session(db, caller.account, session_id))
         reply = view.model_dump(mode="json", by_alias=True)
         keep_reply(db, scope, body.request_id, body, reply)
     return reply
 
 
-def _apply(db: Session, row: SessionRow, caller: Principal, body: UpdateSession) -> None:
+def _apply(db: Session, settings: Settings, row: SessionRow, caller: Principal, body: UpdateSession) -> None:
     question_id = body.question_id or (body.answer.question_id if body.answer else None)
     if body.answer and body.question_id not in (None, body.answer.question_id):
         raise InvalidArgument("`questionId` and `answer.questionId` differ.")
     if row.status == Status.CANCELLED.value:
         raise FailedPrecondition("This session was cancelled.", hint="Create a new session.")
     if row.status == Status.WAITING.value and question_id in (None, row.question_id):
-        answers.give_answer(db, row, caller, body)
+        answers.give_answer(db, settings, row, caller, body)
         return
     if question_id is not None:
         raise _wrong_question(db, row, question_id)

@@ -10,7 +10,7 @@ from agent import spending
 from agent.artifacts import list_artifacts
 from agent.states import Status
 from agent.tables import EventRow, PlanRow, QuestionRow, SessionRow
-from agent.wire import AutoApprove, EventView, PlanView, SessionView
+from agent.wire import AutoApproveView, EventView, PlanView, SessionView
 from agent.workspace import Workspace
 from pilotlight.clock import parse_rfc3339
 from pilotlight.money import from_micros, usd
@@ -24,6 +24,7 @@ def show_session(db: Session, settings: Settings, row: SessionRow) -> SessionVie
     view = summarize_session(db, row)
     view.plan = _show_plan(db, row)
     view.cost = spending.read_cost(db, row.id)
+    view.planner_allowance = spending.read_allowance(db, row.id)
     view.artifacts = list_artifacts(Workspace(settings, row.id).work)
     return view
 
@@ -42,6 +43,7 @@ def summarize_session(db: Session, row: SessionRow) -> SessionView:
         create_time=row.create_time,
         update_time=row.update_time,
         created_by=row.created_by,
+        created_key=row.created_key,
         etag=etag_of(row),
         turn=row.turn,
         last_seq=str(row.last_seq),
@@ -84,12 +86,17 @@ def etag_of(row: SessionRow) -> str:
     return f"{row.id}.{row.version}"
 
 
-def auto_approve_of(row: SessionRow) -> AutoApprove | None:
+def auto_approve_of(row: SessionRow) -> AutoApproveView | None:
     """The ceiling set when the session was created."""
     if row.auto_approve_micros is None or row.auto_approve_expires is None:
         return None
-    return AutoApprove(
-        max_usd=from_micros(row.auto_approve_micros), expire_time=parse_rfc3339(row.auto_approve_expires)
+    return AutoApproveView.model_validate(
+        {
+            "max_usd": from_micros(row.auto_approve_micros),
+            "expire_time": parse_rfc3339(row.auto_approve_expires),
+            "kinds": row.auto_approve_kinds.split(),
+            "set_by": row.auto_approve_by or "",
+        }
     )
 
 

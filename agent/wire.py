@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from agent.states import Status
+from gateway.allowance import Allowance
 from gateway.grants import CostSummary
 from pilotlight.clock import as_utc
+from pilotlight.money import Dollars
 from pilotlight.plan import Phase, Wire
 from pilotlight.question import Decision, Question
 
@@ -26,7 +28,7 @@ Text = Annotated[
 RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 QuestionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
-Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=6)]
+Gated = Literal["plan_approval", "promotion", "spend_increase"]
 Time = Annotated[datetime, AfterValidator(as_utc)]
 
 
@@ -35,6 +37,14 @@ class AutoApprove(Wire):
 
     max_usd: Dollars
     expire_time: Time
+    kinds: list[Gated] = Field(default=["plan_approval"], min_length=1, max_length=3)
+    """Which approvals it gives: of the first plan only, unless more is said."""
+
+
+class AutoApproveView(AutoApprove):
+    """The ceiling, and the e-mail of the person who set it."""
+
+    set_by: str
 
 
 class CreateSession(Wire):
@@ -110,14 +120,19 @@ class SessionView(Wire):
     create_time: str
     update_time: str
     created_by: str
+    created_key: str
+    """ID of the key it was created with, whose limits bound it."""
     etag: str
     turn: int
     last_seq: str
     spend_limit_usd: Decimal | None
-    auto_approve: AutoApprove | None
+    """The smaller of what was asked for and its key's limit for one session."""
+    auto_approve: AutoApproveView | None
     question: Question | None = None
     plan: PlanView | None = None
     cost: CostSummary | None = None
+    planner_allowance: Allowance | None = None
+    """For the planner's own model calls before the first plan; null when no model is configured."""
     artifacts: list[ArtifactView] | None = None
 
 

@@ -26,7 +26,7 @@ from pydantic import SecretStr
 from sqlmodel import Session
 from starlette.requests import Request
 
-from gateway import Gateway, Principal, grants
+from gateway import Gateway, PlatformClient, Principal, grants
 from manifest.decide import decide
 from manifest.facts import RequestFacts
 from pilotlight.database import open_engine
@@ -79,7 +79,7 @@ def serve_platform(ready: Connection) -> None:
 def serve_gateway(ready: Connection, home: str, url: str) -> None:
     """Entry of the gateway's process: a real database, a real grant."""
     engine = open_engine(f"sqlite:///{Path(home) / 'control.db'}")
-    gateway = Gateway(engine, Settings(platform_key=SecretStr("fw_x")), httpx.AsyncClient(base_url=url))
+    gateway = Gateway(engine, Settings(platform_key=SecretStr("fw_x")), PlatformClient(url))
     with Session(engine) as db, db.begin():
         grants.write(db, "s1", plan(), "plan_approval", "ann")
 

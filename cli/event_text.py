@@ -54,6 +54,8 @@ def _answer(payload: Payload) -> str:
 def _rpc(payload: Payload) -> str | None:
     if payload.get("verdict") == "allowed" and str(payload.get("method", "")).startswith(("Get", "List")):
         return None
+    if payload.get("rule") == "approved-limit":
+        return f"{payload.get('resource')} {payload.get('reason')}: ${payload.get('cost')}"
     text = f"{payload.get('method')} {payload.get('resource') or ''} {payload.get('verdict')}".replace("  ", " ")
     if payload.get("verdict") != "allowed":
         text += f": {payload.get('reason') or payload.get('rule')}"
@@ -74,6 +76,8 @@ def _job(payload: Payload) -> str:
         parts.append(f"{percent:.0f}%")
     if isinstance(eta := payload.get("etaSeconds"), int | float):
         parts.append(f"ETA {eta:.0f} s")
+    if reason := payload.get("reason"):
+        parts.append(str(reason))
     return ", ".join(parts)
 
 

@@ -5,18 +5,19 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from gateway import audit, effects, ledger
+from gateway import audit, direct, effects, ledger
 from gateway.creation import expected_name
 from gateway.effects import Effect
 from gateway.ledger import Held
 from gateway.principal import Principal
-from gateway.rules import Uncovered
+from gateway.uncovered import Uncovered
 from manifest.facts import Call, Verdict
 from manifest.pilot import pilot_methods
 from pilotlight.errors import Aborted, InvalidArgument, PermissionDenied, PilotlightError, ResourceExhausted
 from pilotlight.pricebook import PriceBook
 
 MAX_KEY = 200
+_USED_UP = ("spend.exhausted", "spend.limit", "spend.key-session", "spend.key-month")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,10 @@ def record(
 def _admit(
     db: Connection, principal: Principal, verdict: Verdict, call: Call, key: str | None, prices: PriceBook
 ) -> Admission:
+    if principal.limited and not direct.is_free(verdict, call):
+        message = f"{verdict.method}: {direct.REASON}"
+        error = refusal(PermissionDenied, verdict.method, "spend.key-direct", message)
+        return Admission(error=error, rule="spend.key-direct")
     spends = principal.session is not None and verdict.kind in ("spend", "infer")
     if spends and verdict.kind == "spend" and not key:
         text = f"{verdict.method} needs an Idempotency-Key: what costs money must not happen twice."
@@ -99,16 +104,16 @@ def _held_by(db: Connection, effect: Effect) -> Held | None:
 
 
 def _refuse(verdict: Verdict, uncovered: Uncovered) -> PilotlightError:
-    kind = ResourceExhausted if uncovered.rule in ("spend.exhausted", "spend.limit") else PermissionDenied
+    kind = ResourceExhausted if uncovered.rule in _USED_UP else PermissionDenied
     return refusal(kind, verdict.method, uncovered.rule, f"{verdict.method} spends, and {uncovered}.")
 
 
-def refusal(kind: type[PilotlightError], method: str, rule: str, message: str) -> PilotlightError:
-    """A google.rpc error that names the method and the rule that refused it."""
+def refusal(kind: type[PilotlightError], method: str, rule: str, message: str, hint: str = "") -> PilotlightError:
+    """A google.rpc error that names the method (if there is one) and the rule that refused it."""
     info = {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "reason": rule,
         "domain": "pilotlight.gateway",
         "metadata": {"method": method, "rule": rule},
     }
-    return kind(f"{message} [rule {rule}]", details=[info])
+    return kind(f"{message} [rule {rule}]", hint=hint, details=[info])

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, text
 
+from gateway.statements import run
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.plan import canonical_json
 
@@ -52,18 +53,18 @@ class AuditReport:
 def append(db: Connection, **fields: Any) -> Head:
     """Add one row in the caller's transaction; fields: principal, method, resource, verdict, rule, detail (a dict)."""
     if db.dialect.name == "postgresql":  # SQLite has one writer anyway
-        db.execute(_LOCK)
+        run(db, _LOCK)
     last = head(db)
     row = fields | {"time": to_rfc3339(now()), "detail": canonical_json(fields["detail"]), "seq": (seq := last.seq + 1)}
     digest = _digest(last.hash, row)
-    db.execute(_INSERT, row | {"previous": last.hash, "hash": digest})
+    run(db, _INSERT, row | {"previous": last.hash, "hash": digest})
     return Head(seq, digest)
 
 
 def head(db: Connection) -> Head:
     """The last row's number and hash."""
-    row = db.execute(_LAST).first()
-    return Head(row[0], row[1]) if row else Head(0, GENESIS)
+    row = run(db, _LAST).first()
+    return Head(*row) if row else Head(0, GENESIS)
 
 
 def verify(engine: Engine, anchor: Head | None = None) -> AuditReport:

@@ -12,48 +12,51 @@ from typing import Any
 from urllib.parse import urlencode
 from weakref import WeakValueDictionary
 
-import httpx
 from sqlalchemy import Engine
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from gateway import effects, upstream
+from gateway import effects, planner_request, upstream
 from gateway.admission import MAX_KEY, Admission, admit, record, refusal
 from gateway.adoption import adopt
+from gateway.client import Answer, NotSent, PlatformClient
 from gateway.incoming import Incoming, drain, once, read_body, upload_parts
+from gateway.metering import Meter, load_gateway_prices
+from gateway.model_calls import ModelCalls
 from gateway.outcomes import Sent, refused_for_sure, write_refusal, write_success
 from gateway.principal import Principal
 from gateway.record import RpcListener, RpcRecord
 from gateway.replies import error_of, join_files
 from gateway.store import Store
-from gateway.upstream import NotSent, Upstream
+from gateway.upstream import Upstream
 from manifest.decide import decide
 from manifest.facts import Call, RequestFacts, Verdict
 from pilotlight.errors import Internal, InvalidArgument, PermissionDenied, PilotlightError, Unavailable
 from pilotlight.money import from_micros
-from pilotlight.pricebook import load_prices
 from pilotlight.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """`upstream` is an HTTP client with the platform's base URL; the platform key is added here, from the settings."""
+    """`client` reaches the platform and stays its owner's to close; the platform's key is added here, from settings."""
 
     def __init__(
         self,
         engine: Engine,
         settings: Settings,
-        upstream: httpx.AsyncClient,
+        client: PlatformClient,
         listener: RpcListener | None = None,
     ) -> None:
         self.settings = settings
         self.store = Store(engine)
-        self.platform = Upstream(upstream, settings)
-        self.prices = load_prices(settings.backend)
+        self.platform = Upstream(client, settings)
+        self.prices = load_gateway_prices(settings)
         self.listener = listener
         self.in_flight: set[int] = set()
         """Reservations whose call is being sent right now."""
+        self.meter = Meter(self.store, self.prices, self.in_flight)
+        self.model_calls = ModelCalls(settings, self.meter)
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def forward(self, principal: Principal, request: Request) -> Response:
@@ -104,6 +107,7 @@ class Gateway:
         if verdict.call is not None and verdict.call.route.body in ("json", "empty"):
             body = await read_body(incoming)
             verdict = decide(replace(incoming.facts, body=body), principal.caller, self.store.owner_of)
+            verdict = planner_request.narrow(verdict, incoming.facts.headers)
         if verdict.call is None:
             raise await self._deny(principal, verdict, incoming)
         key = _effect_key(principal, verdict, incoming)
@@ -149,6 +153,8 @@ class Gateway:
             self.in_flight.discard(number)
 
     async def _send(self, sent: Sent, verdict: Verdict, incoming: Incoming) -> Response:
+        if sent.call.route.method == planner_request.METHOD:
+            return await self._ask_model(sent, verdict, incoming)
         if sent.call.route.surface == "gateway":
             return await self._download(sent, verdict)
         try:
@@ -158,15 +164,17 @@ class Gateway:
                 await self._write_refusal(sent)
             raise
         if sent.key is None and sent.call.route.action != "create":
+            await self._tell(sent.principal, verdict, "allowed", "", sent.admission, response.status_code)
+            if sent.metered:
+                return await self.meter.watch(sent, await self.meter.unless_broken(sent, upstream.relay(response)))
             if response.status_code >= 400 and sent.admission.held:
                 await self._write_refusal(sent)
-            await self._tell(sent.principal, verdict, "allowed", "", sent.admission, response.status_code)
             return await upstream.relay(response)
         return await self._conclude(sent, verdict, response)
 
-    async def _conclude(self, sent: Sent, verdict: Verdict, response: httpx.Response) -> Response:
+    async def _conclude(self, sent: Sent, verdict: Verdict, response: Answer) -> Response:
         """The end of a call that creates something: its answer is read, stored, and then given."""
-        body, code = await upstream.read(response), response.status_code
+        body, code = await response.read(), response.status_code
         headers = upstream.visible_headers(response)
         if code == 409 and sent.again and sent.call.route.action == "create":
             body, code, headers = (
@@ -181,6 +189,12 @@ class Gateway:
         await self._tell(sent.principal, verdict, "allowed", "", sent.admission, code)
         headers.pop("content-length", None)
         return Response(body, code, headers)
+
+    async def _ask_model(self, sent: Sent, verdict: Verdict, incoming: Incoming) -> Response:
+        """CreatePlannerMessage: the planner's own model, whose key only the gateway has."""
+        response = await self.model_calls.answer(sent, planner_request.version_of(incoming.facts.headers))
+        await self._tell(sent.principal, verdict, "allowed", "", sent.admission, response.status_code)
+        return response
 
     async def _download(self, sent: Sent, verdict: Verdict) -> Response:
         """DownloadDataset: the sandbox has no network, so the gateway follows the signed URLs [A78]."""

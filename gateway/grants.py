@@ -9,12 +9,15 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select, update
 
 from gateway import audit
-from gateway.tables import GrantRow, LimitRow, ReservationRow
+from gateway.bounds import limit_row, refusal_above
+from gateway.endings import Ended, list_ended
+from gateway.tables import GrantRow, ReservationRow
 from manifest.pilot import pilot_methods
 from pilotlight.clock import as_utc, now, to_rfc3339
-from pilotlight.errors import Aborted, FailedPrecondition, InvalidArgument
-from pilotlight.money import from_micros, show, to_micros
+from pilotlight.errors import Aborted, FailedPrecondition, InvalidArgument, PilotlightError
+from pilotlight.money import from_micros, to_micros
 from pilotlight.plan import Gate, GrantSpec, Plan, Wire
+from pilotlight.pricebook import PriceBook
 
 
 class GrantLine(Wire):
@@ -28,6 +31,11 @@ class GrantLine(Wire):
     high: Decimal
     calls: int
     max_calls: int
+    approver: str
+    """E-mail of who approved it, or `autoApprove, set by <e-mail>`."""
+    price_source: str
+    """The price book that it is charged by: that of the approval."""
+    expire_time: str
 
 
 class Running(Wire):
@@ -36,6 +44,8 @@ class Running(Wire):
     resource: str
     usd_per_hour: Decimal
     until: str
+    may_still_cost: Decimal
+    """Dollars on top of what it has cost so far, at most: there it is ended."""
 
 
 class CostSummary(Wire):
@@ -46,21 +56,35 @@ class CostSummary(Wire):
     approved: Decimal
     lines: list[GrantLine]
     running: list[Running]
+    may_still_cost: Decimal = Decimal(0)
+    """What all of `running` may cost on top, in total."""
+    ended: list[Ended]
 
 
 def set_limit(db: Session, session: str, limit: Decimal | None) -> None:
     """Set what a session may spend in total (its spendLimitUsd); None lifts it."""
-    row = _limit_row(db, session)
+    row = limit_row(db, session)
     row.limit_micros = None if limit is None else to_micros(limit)
     db.add(row)
     db.flush()
 
 
-def write(db: Session, session: str, plan: Plan, gate: Gate, approver: str) -> list[str]:
+def write(
+    db: Session,
+    session: str,
+    plan: Plan,
+    gate: Gate,
+    approver: str,
+    *,
+    prices: PriceBook | None = None,
+    ceiling: int | None = None,
+) -> list[str]:
     """Write the grants of one gate of an approved plan, in the transaction that stores the approval; returns their IDs.
 
-    Writing the same gate again changes nothing. Grants of another plan of the session lose what they have left. Raises
-    Aborted for a plan of another session, FailedPrecondition for an expired one or one above the session's limit.
+    `prices` is the book of the approval, which the grants keep. `ceiling` (micro-dollars) bounds all that the session
+    holds and may still use, these grants included. Writing the same gate again changes nothing. Grants of another plan
+    of the session lose what they have left. Raises Aborted for a plan of another session, FailedPrecondition for an
+    expired one or one above the session's limit, ResourceExhausted for one above the ceiling or a limit of its key.
     """
     if plan.session != session:
         raise Aborted(f"This plan belongs to session {plan.session!r}, not {session!r}.")
@@ -70,12 +94,23 @@ def write(db: Session, session: str, plan: Plan, gate: Gate, approver: str) -> l
     specs = [spec for spec in plan.grants if spec.gate == gate]
     _revoke(db, session, keep=digest)
     new = [spec for spec in specs if db.get(GrantRow, _id(session, digest, spec)) is None]
-    rows = [_row(session, digest, plan, spec, approver) for spec in new]
-    _check_limit(db, session, rows)
+    rows = [_row(session, digest, plan, spec, approver, prices) for spec in new]
+    if (error := refusal_of(db, session, plan, gate, ceiling)) is not None:
+        raise error
     db.add_all(rows)
     db.flush()
-    _note(db, approver, "approved", session, {"plan": digest, "gate": gate, "grants": [row.spec for row in rows]})
+    detail: dict[str, Any] = {"plan": digest, "gate": gate, "grants": [row.spec for row in rows]}
+    detail |= {"ceiling": str(ceiling)} if ceiling is not None else {}
+    _note(db, approver, "approved", session, detail)
     return [_id(session, digest, spec) for spec in specs]
+
+
+def refusal_of(db: Session, session: str, plan: Plan, gate: Gate, ceiling: int | None = None) -> PilotlightError | None:
+    """Why the grants of one gate may not be written now, None when they may. Locks what it looks at.
+
+    What counts is all that the session holds, what is left of this plan's grants, and what the new ones add.
+    """
+    return refusal_above(db, session, _unused(db, session, plan, gate), ceiling)
 
 
 def revoke(db: Session, session: str) -> int:
@@ -99,6 +134,8 @@ def cost(db: Session, session: str) -> CostSummary:
         approved=from_micros(sum(_approved(row) for row in grants)),
         lines=[_line(row, active) for row in grants],
         running=[_running(row) for row in active if row.billing != "call"],
+        may_still_cost=from_micros(sum(_open_micros(row) for row in active if row.billing != "call")),
+        ended=list_ended(db, session),
     )
 
 
@@ -118,16 +155,26 @@ def _line(row: GrantRow, active: Sequence[ReservationRow]) -> GrantLine:
         high=from_micros(row.max_cost_micros),
         calls=row.calls,
         max_calls=row.max_calls,
+        approver=row.approver,
+        price_source=PriceBook.model_validate_json(row.prices).describe() if row.prices else "",
+        expire_time=row.expire_time,
     )
 
 
 def _running(row: ReservationRow) -> Running:
     return Running(
-        resource=row.resource, usd_per_hour=from_micros((row.hour_micros or 0) * row.replicas), until=row.until or ""
+        resource=row.resource,
+        usd_per_hour=from_micros((row.hour_micros or 0) * row.replicas),
+        until=row.until or "",
+        may_still_cost=from_micros(_open_micros(row)),
     )
 
 
-def _row(session: str, digest: str, plan: Plan, spec: GrantSpec, approver: str) -> GrantRow:
+def _open_micros(row: ReservationRow) -> int:
+    return max(0, row.amount_micros - row.accrued_micros)
+
+
+def _row(session: str, digest: str, plan: Plan, spec: GrantSpec, approver: str, prices: PriceBook | None) -> GrantRow:
     entry = pilot_methods().get(spec.method)
     if entry is None or entry.billing is None:
         raise InvalidArgument(f"{spec.method} is not a method that a grant can be for.")
@@ -148,6 +195,7 @@ def _row(session: str, digest: str, plan: Plan, spec: GrantSpec, approver: str) 
         approver=approver,
         create_time=to_rfc3339(now()),
         expire_time=to_rfc3339(plan.expires),
+        prices=prices.model_dump_json() if prices else "",
     )
 
 
@@ -164,22 +212,15 @@ def _revoke(db: Session, session: str, *, keep: str) -> int:
     return db.exec(statement).rowcount
 
 
-def _check_limit(db: Session, session: str, rows: list[GrantRow]) -> None:
-    limit = _limit_row(db, session)
-    db.add(limit)
-    if limit.limit_micros is None:
-        return
+def _unused(db: Session, session: str, plan: Plan, gate: Gate) -> int:
+    """What this plan's grants have left, plus what those of `gate` that are not written yet would add."""
+    digest = plan.digest()
     left = col(GrantRow.max_cost_micros) - col(GrantRow.reserved_micros) - col(GrantRow.settled_micros)
-    unused = db.exec(
-        select(func.coalesce(func.sum(left), 0)).where(
-            col(GrantRow.session) == session, col(GrantRow.revoke_time).is_(None)
-        )
-    ).one()
-    if limit.held_micros + unused + sum(row.max_cost_micros for row in rows) > limit.limit_micros:
-        raise FailedPrecondition(
-            f"This plan may cost more than the session's limit of {show(from_micros(limit.limit_micros))}.",
-            hint="Ask for a cheaper plan, or raise the limit with a new session.",
-        )
+    mine = (col(GrantRow.session) == session, col(GrantRow.plan_hash) == digest, col(GrantRow.revoke_time).is_(None))
+    unused = db.exec(select(func.coalesce(func.sum(left), 0)).where(*mine)).one()
+    specs = [spec for spec in plan.grants if spec.gate == gate]
+    new = [spec for spec in specs if db.get(GrantRow, _id(session, digest, spec)) is None]
+    return unused + sum(to_micros(spec.max_cost) for spec in new)
 
 
 def _note(db: Session, principal: str, verdict: str, session: str, detail: dict[str, Any]) -> None:
@@ -193,7 +234,3 @@ def _note(db: Session, principal: str, verdict: str, session: str, detail: dict[
         rule="grants",
         detail=detail,
     )
-
-
-def _limit_row(db: Session, session: str) -> LimitRow:
-    return db.get(LimitRow, session) or LimitRow(session=session)

@@ -4,18 +4,22 @@ add up to more than was approved; every function runs inside the caller's transa
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import Connection, text
 
-from gateway.rules import Uncovered, Worst, check_rules, worst_case
-from gateway.tables import GrantRow
+from gateway.rules import Grant, Worst, check_rules, prices_of, worst_case
+from gateway.statements import run, savepoint
+from gateway.uncovered import Uncovered
 from manifest.facts import Call
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.plan import Rule
 from pilotlight.pricebook import PriceBook
 
 _ACTIVE = text(
-    "SELECT * FROM gateway_grants WHERE session = :session AND method = :method AND revoke_time IS NULL ORDER BY id"
+    f"SELECT {', '.join(Grant._fields)} FROM gateway_grants"
+    " WHERE session = :session AND method = :method AND revoke_time IS NULL ORDER BY id"
 )
 _TAKE = text(
     "UPDATE gateway_grants SET calls = calls + 1, reserved_micros = reserved_micros + :amount"
@@ -25,7 +29,14 @@ _TAKE = text(
 _HOLD = text(
     "UPDATE gateway_limits SET held_micros = held_micros + :amount"
     " WHERE session = :session AND (limit_micros IS NULL OR held_micros + :amount <= limit_micros)"
+    " AND (key_limit_micros IS NULL OR held_micros + :amount <= key_limit_micros)"
+    " RETURNING key_month"
 )
+_HOLD_MONTH = text(
+    "UPDATE identity_key_month SET held_micros = held_micros + :amount"
+    " WHERE id = :month AND (limit_micros IS NULL OR held_micros + :amount <= limit_micros)"
+)
+_LIMITS = text("SELECT limit_micros, key_limit_micros, held_micros FROM gateway_limits WHERE session = :session")
 _UNTAKE = text("UPDATE gateway_grants SET calls = calls - 1 WHERE id = :id AND calls > 0")
 _INSERT = text(
     "INSERT INTO gateway_reservations (grant_id, session, account, method, billing, resource, amount_micros,"
@@ -41,9 +52,13 @@ _SETTLE_GRANT = text(
     "UPDATE gateway_grants SET reserved_micros = reserved_micros - :amount, settled_micros = settled_micros + :actual"
     " WHERE id = :id"
 )
-_SETTLE_LIMIT = text("UPDATE gateway_limits SET held_micros = held_micros + :change WHERE session = :session")
+_SETTLE_LIMIT = text(
+    "UPDATE gateway_limits SET held_micros = held_micros + :change WHERE session = :session RETURNING key_month"
+)
+_SETTLE_MONTH = text("UPDATE identity_key_month SET held_micros = held_micros + :change WHERE id = :month")
 _ACCRUE = text("UPDATE gateway_reservations SET accrued_micros = :actual WHERE id = :id AND state = 'active'")
 _HELD = text("SELECT grant_id, amount_micros FROM gateway_reservations WHERE id = :id AND state = 'active'")
+_END = text("UPDATE gateway_grants SET revoke_time = :now WHERE id = :id AND revoke_time IS NULL")
 _CONFIRM = text("UPDATE gateway_reservations SET confirmed = :yes, resource = :resource WHERE id = :id")
 
 
@@ -64,14 +79,13 @@ def reserve(
     Raises Uncovered: there is no grant, none covers the call's fields, or what covers them is used up.
     """
     method = call.route.method
-    rows = db.execute(_ACTIVE, {"session": session, "method": method}).mappings().all()
+    rows = run(db, _ACTIVE, {"session": session, "method": method}).all()
     problem = Uncovered("spend.no-grant", "no approved plan of this session permits it")
     for row in rows:
-        grant = GrantRow(**row)
-        rules = {name: Rule.model_validate(value) for name, value in json.loads(grant.rules).items()}
+        grant = Grant(*row)
         try:
-            check_rules(rules, call)
-            worst = worst_case(grant, billing, call, prices)
+            check_rules(_rules_of(grant.rules), call)
+            worst = worst_case(grant, billing, call, prices_of(grant, prices))
             return _take(db, grant, worst, account, billing, resource)
         except Uncovered as uncovered:
             problem = uncovered
@@ -86,28 +100,37 @@ def settle(db: Connection, reservation: int, actual: int, reason: str = "") -> b
 def release(db: Connection, held: Held) -> None:
     """Give everything back: the call certainly did not happen."""
     if held.reservation is None or _close(db, held.reservation, "released", 0, "the call was refused upstream"):
-        db.execute(_UNTAKE, {"id": held.grant})
+        run(db, _UNTAKE, {"id": held.grant})
 
 
 def accrue(db: Connection, reservation: int, actual: int) -> None:
     """Note what a running thing has cost so far."""
-    db.execute(_ACCRUE, {"id": reservation, "actual": actual})
+    run(db, _ACCRUE, {"id": reservation, "actual": actual})
 
 
 def confirm(db: Connection, reservation: int, resource: str) -> None:
     """The platform said that `resource` exists."""
-    db.execute(_CONFIRM, {"id": reservation, "resource": resource, "yes": True})
+    run(db, _CONFIRM, {"id": reservation, "resource": resource, "yes": True})
 
 
-def _take(db: Connection, grant: GrantRow, worst: Worst, account: str, billing: str, resource: str) -> Held:
+@lru_cache(256)
+def _rules_of(text: str) -> dict[str, Rule]:
+    return {name: Rule.model_validate(value) for name, value in json.loads(text).items()}
+
+
+def end_grant(db: Connection, grant: str) -> None:
+    """No further call is reserved under this grant; what is reserved already keeps its reservation."""
+    run(db, _END, {"id": grant, "now": to_rfc3339(now())})
+
+
+def _take(db: Connection, grant: Grant, worst: Worst, account: str, billing: str, resource: str) -> Held:
     moment = now()
     # both counters or neither: a savepoint, since the caller still records the refusal in this transaction
-    with db.begin_nested():
+    with savepoint(db):
         values = {"id": grant.id, "amount": worst.micros, "now": to_rfc3339(moment), "session": grant.session}
-        if db.execute(_TAKE, values).rowcount != 1:
+        if run(db, _TAKE, values).rowcount != 1:
             raise Uncovered(*_why_not(grant, worst, to_rfc3339(moment)))
-        if db.execute(_HOLD, values).rowcount != 1:
-            raise Uncovered("spend.limit", "the session's spend limit is reached")
+        _hold(db, values)
         if billing == "call" and worst.micros == 0:
             return Held(grant.id, 0, None)
         row = values | {"grant_id": grant.id, "account": account, "method": grant.method, "billing": billing}
@@ -119,10 +142,37 @@ def _take(db: Connection, grant: GrantRow, worst: Worst, account: str, billing: 
             "no": False,
             "replicas": worst.replicas,
         }
-        return Held(grant.id, worst.micros, db.execute(_INSERT, row).scalar_one())
+        return Held(grant.id, worst.micros, run(db, _INSERT, row).scalar_one())
 
 
-def _why_not(grant: GrantRow, worst: Worst, moment: str) -> tuple[str, str]:
+def _hold(db: Connection, values: dict[str, Any]) -> None:
+    """Add to what the session holds, and to what its key's month holds. Raises Uncovered at any of the limits."""
+    row = run(db, _HOLD, values).first()
+    if row is None:
+        raise Uncovered(*_why_not_held(db, values))
+    if row.key_month is None or not values["amount"]:
+        return
+    if run(db, _HOLD_MONTH, {"amount": values["amount"], "month": row.key_month}).rowcount != 1:
+        raise Uncovered(
+            "spend.key-month",
+            "the API key that started this session has reached its monthly spend limit; wait for the next month (UTC), "
+            "or ask an admin for a key with another limit and start a new session with it",
+        )
+
+
+def _why_not_held(db: Connection, values: dict[str, Any]) -> tuple[str, str]:
+    row = run(db, _LIMITS, values).first()
+    amount = values["amount"]
+    if row is None or (row.limit_micros is not None and row.held_micros + amount > row.limit_micros):
+        return "spend.limit", "the session's spend limit is reached"
+    return (
+        "spend.key-session",
+        "the API key that started this session has reached its spend limit for one session; ask an admin for a key "
+        "with another limit and start a new session with it",
+    )
+
+
+def _why_not(grant: Grant, worst: Worst, moment: str) -> tuple[str, str]:
     if grant.expire_time <= moment:
         return "spend.expired", f"the approval of {grant.text!r} has expired"
     if grant.calls >= grant.max_calls:
@@ -133,15 +183,18 @@ def _why_not(grant: GrantRow, worst: Worst, moment: str) -> tuple[str, str]:
 
 def _close(db: Connection, reservation: int, state: str, actual: int, reason: str) -> bool:
     values = {"id": reservation, "state": state, "actual": actual, "reason": reason, "now": to_rfc3339(now())}
-    row = db.execute(_CLOSE, values).first()
+    row = run(db, _CLOSE, values).first()
     if row is None:
         return False
-    db.execute(_SETTLE_GRANT, {"id": row.grant_id, "amount": row.amount_micros, "actual": actual})
-    db.execute(_SETTLE_LIMIT, {"session": row.session, "change": actual - row.amount_micros})
+    run(db, _SETTLE_GRANT, {"id": row.grant_id, "amount": row.amount_micros, "actual": actual})
+    change = {"session": row.session, "change": actual - row.amount_micros}
+    limit = run(db, _SETTLE_LIMIT, change).first()
+    if limit is not None and limit.key_month is not None:
+        run(db, _SETTLE_MONTH, change | {"month": limit.key_month})
     return True
 
 
 def held_by(db: Connection, reservation: int) -> Held | None:
     """What an active reservation holds; None when it was settled."""
-    row = db.execute(_HELD, {"id": reservation}).first()
+    row = run(db, _HELD, {"id": reservation}).first()
     return Held(row.grant_id, row.amount_micros, reservation) if row else None

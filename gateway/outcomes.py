@@ -28,6 +28,12 @@ class Sent:
         """Whether an earlier try under the same key may already have happened."""
         return self.admission.effect is not None
 
+    @property
+    def metered(self) -> bool:
+        """Whether money is held for it that its answer settles."""
+        held = self.admission.held
+        return held is not None and held.reservation is not None
+
 
 def refused_for_sure(code: int) -> bool:
     """Whether an HTTP status says that nothing happened upstream; 5xx and time-outs do not."""

@@ -17,6 +17,8 @@ class Principal:
     role: str = "user"
     preset: str | None = None
     key_id: str = ""
+    limited: bool = False
+    """Whether the key has a spend limit: outside of sessions it then starts nothing that costs money."""
 
     def __post_init__(self) -> None:
         if (self.kind == "session") != (self.session is not None):

@@ -17,13 +17,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway import audit, ledger
+from gateway.endings import reason_of_cost, reason_of_time
 from gateway.forwarding import Gateway
 from gateway.principal import reaper_of
 from gateway.record import RpcRecord
 from gateway.tables import ReservationRow
 from pilotlight.clock import now, parse_rfc3339, to_rfc3339
 from pilotlight.errors import PilotlightError
-from pilotlight.money import from_micros, show
+from pilotlight.money import from_micros
 
 log = logging.getLogger(__name__)
 TERMINAL = ("COMPLETED", "FAILED", "CANCELLED", "EARLY_STOPPED", "EXPIRED", "DELETED", "DELETING")
@@ -33,8 +34,11 @@ _FORGET = text("DELETE FROM gateway_effects WHERE reservation = :id AND state = 
 _GRACE = 10.0
 """Seconds before an unanswered create is looked for."""
 _ANCHOR_SECONDS = 60.0
-_LEAD = 0.5
-"""Seconds before the limit at which a running thing is ended: stopping takes a moment, and that moment costs too."""
+_LEAD, _JOB_LEAD = 0.5, 3.0
+"""Seconds before the limit at which a running thing is ended: stopping takes a moment, and that moment costs too.
+
+A job saves its checkpoint first; but at most a quarter of what was approved is given up for it.
+"""
 
 
 class Reaper:
@@ -73,6 +77,8 @@ class Reaper:
     async def _look(self, row: ReservationRow, seconds: Mapping[str, float]) -> float:
         if row.id in self.gateway.in_flight:
             return self.interval
+        if row.billing == "call":
+            return await self._close_call(row)
         response = await self.gateway.platform.get(f"/v1/{row.resource}")
         if response.status_code not in (200, 404):
             log.warning("%s: HTTP %s", row.resource, response.status_code)
@@ -88,9 +94,17 @@ class Reaper:
         if spent != row.accrued_micros:
             await self.gateway.store.quick(lambda db: ledger.accrue(db, _id(row), spent))
         left = _seconds_left(row, spent)
-        if left <= _LEAD:
+        lead = _lead(row)
+        if left <= lead:
             await self._end(row, spent)
-        return left - _LEAD
+        return left - lead
+
+    async def _close_call(self, row: ReservationRow) -> float:
+        """A call whose sender died before the answer came: it may have happened, so it costs what was reserved."""
+        if (now() - parse_rfc3339(row.create_time)).total_seconds() >= _GRACE:
+            reason = "outcome unknown: it was never answered"
+            await self.gateway.store.durable(lambda db: ledger.settle(db, _id(row), row.amount_micros, reason))
+        return self.interval
 
     async def _find(self, row: ReservationRow, found: dict[str, Any] | None) -> float:
         """Its create was never answered: keep the reservation when it exists after all, else give it back."""
@@ -114,9 +128,9 @@ class Reaper:
         collection = row.resource.split("/")[2]
         method = "DeleteDeployment" if deployment else f"Cancel{collection[0].upper()}{collection[1:-1]}"
         if row.until is not None and now() >= parse_rfc3339(row.until) - timedelta(seconds=_LEAD):
-            reason = f"ended at its approved time limit, {row.until}"
+            reason = reason_of_time(row.until)
         else:
-            reason = f"ended at its approved cost, {show(from_micros(row.amount_micros))}"
+            reason = reason_of_cost(row.amount_micros)
         if not row.reason:
             await self._write_down(row, method, reason, spent)
         path = f"/v1/{row.resource}"
@@ -194,6 +208,13 @@ def _seconds_left(row: ReservationRow, spent: int) -> float:
     elif spent >= row.amount_micros:
         left.append(0.0)
     return min(left)
+
+
+def _lead(row: ReservationRow) -> float:
+    """Seconds before its limit at which it is ended."""
+    if row.billing == "deployment" or not row.hour_micros:
+        return _LEAD
+    return max(_LEAD, min(_JOB_LEAD, row.amount_micros * 3600 / row.hour_micros / 4))
 
 
 def _floor(moment: datetime) -> datetime:

@@ -3,9 +3,11 @@
 import re
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from gateway.tables import GrantRow
+from gateway.tokens import worst_micros
+from gateway.uncovered import Uncovered
 from manifest.facts import Call
 from pilotlight.money import to_micros
 from pilotlight.plan import Rule
@@ -14,12 +16,22 @@ from pilotlight.pricebook import PriceBook
 _DURATION = re.compile(r"([0-9]{1,9})(?:\.[0-9]{1,9})?s\Z")
 
 
-class Uncovered(Exception):
-    """A call is not what was approved: `rule` for machines, the text for people."""
+class Grant(NamedTuple):
+    """What a call is checked against: the columns of gateway.tables.GrantRow of these names."""
 
-    def __init__(self, rule: str, reason: str) -> None:
-        super().__init__(reason)
-        self.rule = rule
+    id: str
+    session: str
+    method: str
+    rules: str
+    max_calls: int
+    max_cost_micros: int
+    max_hours: float | None
+    text: str
+    expire_time: str
+    prices: str
+    calls: int
+    reserved_micros: int
+    settled_micros: int
 
 
 @dataclass(frozen=True)
@@ -52,16 +64,26 @@ def check_rules(rules: dict[str, Rule], call: Call) -> None:
             raise Uncovered("spend.rules", f"{name} is missing, and its default was not approved")
 
 
-def worst_case(grant: GrantRow, billing: str, call: Call, prices: PriceBook) -> Worst:
+def prices_of(grant: Grant, live: PriceBook) -> PriceBook:
+    """The prices a grant is charged by: those it was approved with; a grant that no plan carries has the live ones."""
+    return _read_book(grant.prices) if grant.prices else live
+
+
+@lru_cache(256)
+def _read_book(text: str) -> PriceBook:
+    return PriceBook.model_validate_json(text)
+
+
+def worst_case(grant: Grant, billing: str, call: Call, prices: PriceBook) -> Worst:
     """The most this call can cost under this grant. Raises Uncovered when nothing bounds it."""
     if billing == "deployment":
         return _worst_of_deployment(grant, call.body, prices)
-    if billing == "call" and (prices.backend == "local" or _on_deployment(call)):
-        return Worst(0)
+    if billing == "call":
+        return Worst(0 if paid_by_the_hour(call, prices) else worst_micros(call, prices))
     return Worst(grant.max_cost_micros // grant.max_calls, _hour_micros(prices))
 
 
-def _worst_of_deployment(grant: GrantRow, body: dict[str, Any], prices: PriceBook) -> Worst:
+def _worst_of_deployment(grant: Grant, body: dict[str, Any], prices: PriceBook) -> Worst:
     window = body.get("autoscalingPolicy", {}).get("scaleToZeroWindow", "")
     match = _DURATION.match(window) if isinstance(window, str) else None
     replicas = body.get("maxReplicaCount", 1)
@@ -102,7 +124,15 @@ def _flatten(rules: dict[str, Rule], prefix: str, value: dict[str, Any], into: d
             into[name] = inner
 
 
-def _on_deployment(call: Call) -> bool:
+def paid_by_the_hour(call: Call, prices: PriceBook) -> bool:
+    """Whether a call is inference on a dedicated deployment: its machine time is granted, and its tokens are free."""
+    if call.route.surface != "platform":
+        return False
+    return prices.backend == "local" or on_deployment(call)
+
+
+def on_deployment(call: Call) -> bool:
+    """Whether inference addresses a deployment, which is paid by the hour, not by the call."""
     return any(access == "target" and "/deployments/" in name for access, name in call.references)
 
 

@@ -29,6 +29,8 @@ class GrantRow(SQLModel, table=True):
     approver: str
     create_time: str
     expire_time: str
+    prices: str = ""
+    """JSON: the pilotlight.pricebook.PriceBook of the approval. A book edited later changes no running grant."""
     revoke_time: str | None = None
     calls: int = 0
     reserved_micros: int = 0
@@ -36,12 +38,18 @@ class GrantRow(SQLModel, table=True):
 
 
 class LimitRow(SQLModel, table=True):
-    """What a session may hold in total: reserved plus settled. No limit is NULL."""
+    """What a session may hold in total: reserved plus settled. No limit is NULL.
+
+    The session's own limit, that of the key which created it, and the counter of that key's month
+    (pilotlight.identity.tables.KeyMonth), to which all that this session holds is added too.
+    """
 
     __tablename__: ClassVar[str] = "gateway_limits"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     session: str = Field(primary_key=True)
     limit_micros: int | None = None
+    key_limit_micros: int | None = None
+    key_month: str | None = None
     held_micros: int = 0
 
 

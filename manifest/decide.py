@@ -47,6 +47,8 @@ def _check_ceiling(route: Route, entry: PilotEntry | None, caller: Caller) -> No
         raise Refusal("manifest", f"The preset {caller.preset[:60]!r} does not exist, so it permits nothing.")
     if caller.bound and entry is None:
         raise Refusal("manifest", f"{route.method} is not in the capability manifest of the preset pilot.")
+    if route.sessions_only and caller.session is None:
+        raise Refusal("session", f"{route.method} is for the runner of a session, never for a key.")
     if route.surface == "control":
         raise Refusal("surface", f"{route.method} is answered by the control process and never forwarded.")
     if caller.session is None and entry is not None and caller.bound and entry.kind in ("spend", "infer"):

@@ -37,6 +37,7 @@ class Route:
     surface: str
     action: Action
     public: bool
+    sessions_only: bool
     query: Fields
     body: BodyKind
     fields: Fields
@@ -88,6 +89,7 @@ def _compile(entry: RouteEntry, path: str) -> Route:
         surface=entry.surface,
         action=entry.action,
         public=entry.public,
+        sessions_only=entry.sessions_only,
         query=MappingProxyType(dict(_compile_query(text) for text in entry.query)),
         body=body,
         fields=MappingProxyType({name: _compile_field(spec) for name, spec in fields.items()}),

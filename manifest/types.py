@@ -24,6 +24,7 @@ class RouteEntry(_Closed):
     surface: Literal["platform", "control", "gateway"] = "platform"
     action: Action
     public: bool = False
+    sessions_only: bool = False
     query: list[str] = Field(default_factory=list)
     body: FieldTypes | Literal["empty", "multipart"] | None = None
     free: list[str] = Field(default_factory=list)

@@ -36,6 +36,11 @@ class PilotlightError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
 
+    @property
+    def reason(self) -> str:
+        """The `reason` of its google.rpc.ErrorInfo, such as the rule that refused a call; empty without one."""
+        return next((str(detail["reason"]) for detail in self.details if "reason" in detail), "")
+
     def to_body(self) -> dict[str, Any]:
         """The wire form: {"error": {"code", "status", "message", "details"}}."""
         return {"error": {"code": self.http_code, "status": self.status, "message": str(self), "details": self.details}}

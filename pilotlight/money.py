@@ -1,8 +1,13 @@
 """US dollars as exact decimals. Ledgers hold whole micro-dollars, so that sums in SQL are exact."""
 
 from decimal import ROUND_HALF_EVEN, ROUND_UP, Decimal
+from typing import Annotated
+
+from pydantic import Field
 
 MICRO = Decimal("0.000001")
+Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=6)]
+"""An amount in a request."""
 
 
 def usd(value: str | int | float | Decimal) -> Decimal:

@@ -168,6 +168,36 @@ class GrantSpec(Wire):
     text: str
 
 
+class Stop(Wire):
+    """A part of an approved plan that reached its limit. `spent` is what it had cost then, in dollars."""
+
+    part: Literal["candidate", "final", "evaluation", "deployment"]
+    candidate: str = ""
+    """Its ID, where the part is a candidate."""
+    resource: str = ""
+    """What was ended; empty when the gateway refused to begin it."""
+    limit: Literal["cost", "time", "calls", "expired", "session"]
+    """Which limit: money, time, the number or money of its calls, the approval's age, the session's spend limit."""
+    approved: Decimal = Decimal(0)
+    spent: Decimal = Decimal(0)
+    percent: float | None = None
+    """How far it had come; None when that cannot be told."""
+    expected: Decimal | None = None
+    """What all of it costs at the speed it had; None when that cannot be told."""
+
+
+class Increase(Wire):
+    """Why more is asked: this plan goes on where the plan `previous` (its hash) reached a limit."""
+
+    previous: str
+    phase: Phase
+    stops: list[Stop] = Field(min_length=1)
+    finished: list[str] = Field(default_factory=list)
+    """IDs of the candidates that are finished: they are kept, and not paid again."""
+    held: Decimal = Decimal(0)
+    """What is reserved for things of the session that still exist."""
+
+
 class Plan(Wire):
     """Everything the user approves, and nothing else."""
 
@@ -187,19 +217,32 @@ class Plan(Wire):
     cost: Cost
     grants: list[GrantSpec]
     expires: datetime
+    increase: Increase | None = None
+    """Set when this plan asks for more, for the rest of an approved one."""
+
+    @model_validator(mode="after")
+    def _check_grant_ids(self) -> Self:
+        ids = [grant.id for grant in self.grants]
+        if twice := {name for name in ids if ids.count(name) > 1}:
+            raise ValueError(f"grants share an ID: {sorted(twice)[:5]}")
+        return self
 
     @model_validator(mode="after")
     def _check_grants_within_preview(self) -> Self:
         granted = sum((grant.max_cost for grant in self.grants), Decimal(0))
         if granted > self.cost.total("high"):
             raise ValueError(f"grants add up to {granted}, more than the shown maximum {self.cost.total('high')}")
-        if self.budget is not None and self.cost.so_far + granted > self.budget:
+        held = self.increase.held if self.increase else Decimal(0)
+        if self.budget is not None and self.cost.so_far + held + granted > self.budget:
             raise ValueError(f"grants add up to {granted}, more than the budget {self.budget}")
         return self
 
     def canonical(self) -> str:
         """Canonical JSON: sorted keys, no spaces, decimals as strings."""
-        return canonical_json(self.model_dump(mode="json", by_alias=True))
+        document = self.model_dump(mode="json", by_alias=True)
+        if self.increase is None:  # plans from before there were increases keep their hash
+            del document["increase"]
+        return canonical_json(document)
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, hex: the plan hash."""

@@ -27,7 +27,7 @@ def render(name: str, **values: Any) -> str:
 
 def render_plan(plan: Plan) -> str:
     """The approval screen: from the typed plan, never from prose [DESIGN 6]."""
-    return render("plan.md.j2", plan=plan)
+    return render("increase.md.j2" if plan.increase else "plan.md.j2", plan=plan)
 
 
 def show_seconds(seconds: float) -> str:

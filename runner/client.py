@@ -120,4 +120,5 @@ def error_of(response: httpx.Response) -> PilotlightError:
     if inner.get("code") == "DEPLOYMENT_SCALING_UP" or "DEPLOYMENT_SCALING_UP" in message:
         header = response.headers.get("retry-after", "")
         return ScalingUp(message, float(header) if header.replace(".", "", 1).isdigit() else None)
-    return kind_of(inner, response.status_code)(message)
+    details = [detail for detail in inner.get("details") or [] if isinstance(detail, dict)]
+    return kind_of(inner, response.status_code)(message, details=details)

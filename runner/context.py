@@ -45,6 +45,7 @@ class TurnContext(Inbound):
     backend: str = "local"
     public_url: str
     prices: PriceBook
+    grace_seconds: float = 300.0
     estimate_ratio: EstimateRatio | None = None
     graph_version: int | None = None
 

@@ -11,7 +11,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
-from runner.nodes import approval, begin, clarify, gate, promotion, trouble
+from runner.nodes import approval, begin, clarify, gate, increase, promotion, trouble
 from runner.phases import deploy, evaluate, inspect, report, sweep, train
 from runner.state import NODES, State
 from runner.turn import Turn
@@ -36,12 +36,15 @@ _WORK: dict[str, Node] = {
     "report": report.run,
     "trouble_propose": trouble.propose,
     "trouble_act": trouble.act,
+    "increase_propose": increase.propose,
+    "increase_act": increase.act,
 }
 _GATES = {
     "clarify_gate": "clarify_act",
     "plan_gate": "plan_act",
     "promotion_gate": "promotion_act",
     "trouble_gate": "trouble_act",
+    "increase_gate": "increase_act",
 }
 
 

@@ -3,9 +3,11 @@
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pilotlight.errors import AlreadyExists, FailedPrecondition, InvalidArgument, PilotlightError, ResourceExhausted
+from pilotlight.plan import Stop
+from runner import limits
 from runner.calls import Call
 from runner.turn import Turn
 
@@ -38,6 +40,8 @@ class JobResult(NamedTuple):
     tokens: int
     seconds: float | None
     model: str
+    stop: dict[str, Any] | None = None
+    """A pilotlight.plan.Stop as JSON, where it was an approved limit that ended it, or that kept it from beginning."""
 
     @property
     def done(self) -> bool:
@@ -52,6 +56,7 @@ class TooManyFailures(FailedPrecondition):
 def run_jobs(turn: Turn, starts: Sequence[JobStart], parallel: int) -> list[JobResult]:
     """Run all jobs to their end, in order, at most `parallel` at a time. Safe to call again after a crash.
 
+    Once one has met its approved limit no further one is begun: those have no result, and what runs runs to its end.
     Raises TooManyFailures after three failures in a row, or when a job makes no progress for half an hour.
     """
     waiting, followers = list(starts), list[_Follower]()
@@ -59,24 +64,34 @@ def run_jobs(turn: Turn, starts: Sequence[JobStart], parallel: int) -> list[JobR
     failed_in_a_row = 0
     while waiting or followers:
         while waiting and len(followers) < parallel:
-            followers.append(_start(turn, waiting.pop(0)))
+            begun = _start(turn, waiting.pop(0))
+            if isinstance(begun, JobResult):
+                results[begun.label] = begun
+                waiting.clear()
+            else:
+                followers.append(begun)
         events: list[tuple[str, dict[str, Any], str]] = []
         for follower in list(followers):
             ended = follower.look(turn, events)
             if ended is not None:
                 followers.remove(follower)
                 results[ended.label] = ended
-                failed_in_a_row = 0 if ended.done else failed_in_a_row + 1
+                if ended.stop:
+                    waiting.clear()
+                elif ended.done:
+                    failed_in_a_row = 0
+                else:
+                    failed_in_a_row += 1
         turn.emit_all(events)
         if failed_in_a_row >= FAILURES_IN_A_ROW:
             last = [result for result in results.values() if not result.done][-1]
             raise TooManyFailures(f"{failed_in_a_row} training jobs in a row failed. The last reason: {last.message}")
         if followers:
             time.sleep(turn.poll_seconds)
-    return [results[start.label] for start in starts]
+    return [results[start.label] for start in starts if start.label in results]
 
 
-def _start(turn: Turn, start: JobStart) -> "_Follower":
+def _start(turn: Turn, start: JobStart) -> "_Follower | JobResult":
     identifier = start.call.query["supervisedFineTuningJobId"]
     name = f"{start.call.path.removeprefix('/v1/')}/{identifier}"
     try:
@@ -84,7 +99,22 @@ def _start(turn: Turn, start: JobStart) -> "_Follower":
     except AlreadyExists:
         # The answer to an earlier create was lost. The job is ours if it is what we would have created.
         check_same(turn.client.get(f"/v1/{name}"), start.call)
+    except PilotlightError as error:
+        if (limit := limits.refusal_of(error)) is None:
+            raise
+        return _refused(start, name, limit, error.message)
     return _Follower(start, name)
+
+
+def _refused(start: JobStart, name: str, limit: Any, message: str) -> JobResult:
+    candidate = "" if start.label == "final" else start.label
+    stop = Stop(part=_part(start), candidate=candidate, limit=limit).model_dump(mode="json")
+    model = str(start.call.body["outputModel"])
+    return JobResult(start.label, name, "JOB_STATE_NOT_STARTED", message, None, None, None, 0, None, model, stop)
+
+
+def _part(start: JobStart) -> Literal["candidate", "final"]:
+    return "final" if start.label == "final" else "candidate"
 
 
 def check_same(found: dict[str, Any], call: Call) -> None:
@@ -124,12 +154,14 @@ class _Follower:
             self._seen, self._moved = now, time.monotonic()
         # A person reads this, and a job of days must not fill the log: an event per 5 percent, state and evaluation.
         news = (state, int(progress.get("percent") or 0) // 5, progress.get("evalLoss"))
+        ended = limits.find_ended(turn, self._name) if state == "JOB_STATE_CANCELLED" else None
         if news != self._told:
             self._told = news
             key = f"job/{self._name}/{state}/{step}/{progress.get('evalLoss')}"
-            events.append(("job", _event(self._start.label, self._name, state, job, progress), key))
+            reason = {"reason": ended.reason} if ended else {}
+            events.append(("job", _event(self._start.label, self._name, state, progress) | reason, key))
         if state in ENDED:
-            return self._result(job, state, progress)
+            return self._result(job, state, progress, ended)
         if state == "JOB_STATE_RUNNING" and time.monotonic() - self._moved > NO_PROGRESS_SECONDS:
             raise TooManyFailures(f"{self._name} has made no progress for {NO_PROGRESS_SECONDS / 60:.0f} minutes.")
         return None
@@ -141,23 +173,38 @@ class _Follower:
         elif step == 0 and progress.get("evalLoss") is not None:
             self._base_loss = float(progress["evalLoss"])
 
-    def _result(self, job: dict[str, Any], state: str, progress: dict[str, Any]) -> JobResult:
+    def _result(
+        self, job: dict[str, Any], state: str, progress: dict[str, Any], ended: limits.Ended | None
+    ) -> JobResult:
         status: dict[str, Any] = job.get("status") or {}
+        message = str(status.get("message") or progress.get("message") or "")
         return JobResult(
             label=self._start.label,
             name=self._name,
             state=state,
-            message=_why(state, str(status.get("message") or progress.get("message") or "")),
+            message=ended.reason if ended else _why(state, message),
             loss=progress.get("loss"),
             eval_loss=progress.get("evalLoss"),
             base_loss=self._base_loss,
             tokens=int(progress.get("tokens") or 0),
             seconds=progress.get("runningSeconds"),
             model=str(self._start.call.body["outputModel"]),
+            stop=self._stop(ended, progress) if ended else None,
         )
 
+    def _stop(self, ended: limits.Ended, progress: dict[str, Any]) -> dict[str, Any]:
+        return Stop(
+            part=_part(self._start),
+            candidate="" if self._start.label == "final" else self._start.label,
+            resource=self._name,
+            limit=ended.limit,
+            approved=ended.approved,
+            spent=ended.spent,
+            percent=float(progress.get("percent") or 0) or None,
+        ).model_dump(mode="json")
 
-def _event(label: str, name: str, state: str, job: dict[str, Any], progress: dict[str, Any]) -> dict[str, Any]:
+
+def _event(label: str, name: str, state: str, progress: dict[str, Any]) -> dict[str, Any]:
     event: dict[str, Any] = {"job": name, "candidate": label, "state": state}
     for field in ("step", "totalSteps", "loss", "evalLoss", "tokens", "percent", "etaSeconds"):
         if progress.get(field) is not None:
@@ -166,11 +213,7 @@ def _event(label: str, name: str, state: str, job: dict[str, Any], progress: dic
 
 
 def _why(state: str, message: str) -> str:
-    if state == "JOB_STATE_CANCELLED":
-        return (
-            f"{message} It was stopped from outside: by hand, or because it reached the cost approved for it.".strip()
-        )
-    return message
+    return f"{message} It was stopped by hand.".strip() if state == "JOB_STATE_CANCELLED" else message
 
 
 def try_jobs(turn: Turn, starts: Sequence[JobStart], parallel: int) -> list[JobResult] | PilotlightError:

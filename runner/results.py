@@ -22,8 +22,10 @@ def save_jobs(turn: Turn, recipe: Recipe, results: list[JobResult]) -> None:
 
 
 def load_jobs(turn: Turn, recipe: Recipe) -> list[JobResult]:
-    """The job results of this plan so far."""
-    return [JobResult(**item) for item in turn.workspace.read_json(_path(recipe, "jobs"), [])]
+    """The job results of this plan so far, of what it still contains."""
+    labels = {"final", *(candidate.id for candidate in recipe.candidates)}
+    kept = [JobResult(**item) for item in turn.workspace.read_json(_path(recipe, "jobs"), [])]
+    return [result for result in kept if result.label in labels]
 
 
 def save(turn: Turn, recipe: Recipe, name: str, value: dict[str, Any]) -> None:

@@ -26,6 +26,9 @@ NODES = (
     "trouble_propose",
     "trouble_gate",
     "trouble_act",
+    "increase_propose",
+    "increase_gate",
+    "increase_act",
 )
 """Frozen: renaming a node where a session waits would end its run silently (research/durable-sessions 1.2 d)."""
 
@@ -58,5 +61,7 @@ class State(TypedDict, total=False):
     """ID of the promoted candidate."""
     trouble: dict[str, Any]
     """Why the work stopped: {phase, message}."""
+    increase: dict[str, Any]
+    """What met its approved limit: {phase, stops}, the stops as pilotlight.plan.Stop."""
     clarify: dict[str, Any]
     """What has to be asked: {reason, notes}."""

@@ -33,7 +33,7 @@ Json = dict[str, Any]
 @router.post("", response_model=SessionView | ValidatedSession)
 def create(control: ControlDep, caller: CallerDep, body: CreateSession) -> Json:
     """Start a session. Nothing is spent before its plan is approved."""
-    sessions.check_request(body, caller)
+    sessions.check_request(control.settings, body, caller)
     if body.validate_only:
         checked = body.model_dump(include={"instruction", "scope", "spend_limit_usd", "auto_approve"})
         return ValidatedSession(**checked).model_dump(mode="json", by_alias=True)

@@ -67,12 +67,19 @@ def api_key() -> None:
 @click.option("--service-account", "--user-id", "owner", help="Whose key; your own when left out.")
 @click.option("--name", "--key-name", "name", default="", help="A display name.")
 @click.option("--expire-time", help="RFC 3339; never when left out.")
+@click.option("--monthly-spend-limit", metavar="USD", help="For all sessions of the key in a calendar month (UTC).")
+@click.option("--session-spend-limit", metavar="USD", help="For each session that is started with the key.")
 @output_option
 @with_connection
-def create_key(connection: Connection, owner: str | None, name: str, expire_time: str | None, output: str) -> None:
-    """Make a key and print it, this once."""
+def create_key(connection: Connection, owner: str | None, name: str, output: str, **options: str | None) -> None:
+    """Make a key and print it, this once. Its limits are fixed; a key with a limit spends only inside sessions."""
     owner = _owner_id(connection, owner)
-    body = {"displayName": name} | ({"expireTime": expire_time} if expire_time else {})
+    wire = {
+        "expire_time": "expireTime",
+        "monthly_spend_limit": "monthlySpendLimitUsd",
+        "session_spend_limit": "sessionSpendLimitUsd",
+    }
+    body = {"displayName": name} | {wire[option]: value for option, value in options.items() if value}
     made = connection.post(connection.path(f"users/{owner}/apiKeys"), {"apiKey": body})
     show(made, output)
     if output == "text":
@@ -89,7 +96,8 @@ def list_keys(connection: Connection, owner: str | None, output: str, **options:
     """List keys, without their secrets."""
     owner = _owner_id(connection, owner)
     keys = read_list(connection, connection.path(f"users/{owner}/apiKeys"), "apiKeys", **options)
-    show_list(keys, output, ("keyId", "displayName", "prefix", "createTime", "expireTime", "lastUsedTime"))
+    columns = ("keyId", "displayName", "prefix", "createTime", "expireTime", "lastUsedTime")
+    show_list(keys, output, (*columns, "usedThisMonthUsd", "monthlySpendLimitUsd", "sessionSpendLimitUsd"))
 
 
 def _owner_id(connection: Connection, owner: str | None) -> str:

@@ -12,10 +12,12 @@ from cli.connection import Connection
 from cli.event_text import format_event
 from cli.feed import Feed, calm, footer
 from cli.live import print_live
-from cli.output import show, show_list
+from cli.output import clean, show, show_list
 
 _COLUMNS = ("sessionId", "status", "phase", "createTime", "instruction")
-_FIELDS = ("name", "status", "phase", "instruction", "createTime", "updateTime", "createdBy", "turn", "etag")
+_FIELDS = ("name", "status", "phase", "instruction", "createTime", "updateTime", "createdBy", "createdKey", "turn", "etag",
+           "spendLimitUsd", "autoApprove")  # fmt: skip
+_KINDS = ("plan_approval", "promotion", "spend_increase")
 scope_option = click.option("--scope", default="optimize", show_default=True, type=click.Choice(["optimize"]))
 instruction_option = click.option("-n", "--instruction", help="What you want, in plain words.")
 
@@ -29,6 +31,10 @@ def session() -> None:
 @instruction_option
 @scope_option
 @click.option("--spend-limit", type=float, help="Hard cap in USD for the whole session.")
+@click.option("--auto-approve", metavar="USD", help="Approve plans in advance, up to this for the whole session.")
+@click.option("--auto-approve-until", metavar="TIME", help="RFC 3339: afterwards the session waits for a person.")
+@click.option("--auto-approve-kind", "kinds", multiple=True, type=click.Choice(_KINDS),
+              help="What it covers; only the plan when left out. May be given more than once.")  # fmt: skip
 @click.option("--request-id", help="Repeating a request with the same ID returns the first reply.")
 @output_option
 @dry_run_option
@@ -38,15 +44,23 @@ def create(
     instruction: str | None,
     scope: str,
     spend_limit: float | None,
+    auto_approve: str | None,
+    auto_approve_until: str | None,
+    kinds: tuple[str, ...],
     request_id: str | None,
     output: str,
     dry_run: bool,
 ) -> None:
     """Start a session. Nothing is spent before you approve its plan."""
+    if bool(auto_approve) != bool(auto_approve_until) or (kinds and not auto_approve):
+        raise click.UsageError("--auto-approve USD and --auto-approve-until TIME belong together.")
     body: dict[str, Any] = {"instruction": _need(instruction), "scope": scope}
     body["requestId"] = request_id or str(uuid.uuid4())
     if spend_limit is not None:
         body["spendLimitUsd"] = str(spend_limit)
+    if auto_approve:
+        body["autoApprove"] = {"maxUsd": auto_approve, "expireTime": auto_approve_until}
+        body["autoApprove"] |= {"kinds": list(kinds)} if kinds else {}
     if dry_run:
         show_request("POST", connection.path("sessions"), body)
         return
@@ -98,8 +112,8 @@ def get(connection: Connection, session_id: str, scope: str, output: str) -> Non
     if plan := found.get("plan"):
         show({"planHash": plan["planHash"], "approvedBy": plan["approvedBy"], "estimatedUsd": plan["expectedUsd"],
               "atMostUsd": plan["highUsd"]}, "text")  # fmt: skip
-    show({"cost": {name: found["cost"][name] for name in ("soFar", "reserved", "approved")}}, "text")
-    show({"running": found["cost"]["running"]}, "text")
+    _show_cost(found["cost"])
+    show({"ended": [f"{item['resource']} {item['reason']}" for item in found["cost"]["ended"]]}, "text")
     show({"artifacts": [item["path"] for item in found["artifacts"]]}, "text")
     if found["statusInfo"]:
         show({"statusInfo": found["statusInfo"]}, "text")
@@ -206,6 +220,19 @@ def delete(connection: Connection, session_id: str, scope: str, dry_run: bool) -
 def cleanup(connection: Connection, session_id: str, confirm: bool, output: str) -> None:
     """List what a session created; with --confirm, remove it and nothing else."""
     show(connection.post(connection.name(session_id, "sessions") + ":cleanup", {"confirm": confirm}), output)
+
+
+def _show_cost(cost: dict[str, Any]) -> None:
+    """What was spent, what is left running, and what that can still cost."""
+    show({"cost": {name: cost[name] for name in ("soFar", "reserved", "approved", "mayStillCost")}}, "text")
+    if not cost["running"]:
+        click.echo("Running: nothing")
+        return
+    click.echo("Running:")
+    for item in cost["running"]:
+        until = f", ends {item['until'][:19].replace('T', ' ')} UTC at the latest" if item["until"] else ""
+        rate = f"${item['usdPerHour']} per hour{until}"
+        click.echo(f"  - {clean(item['resource'])}: {rate}, can still cost at most ${item['mayStillCost']}")
 
 
 def _need(instruction: str | None) -> str:

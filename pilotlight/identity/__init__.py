@@ -5,6 +5,7 @@ from pilotlight.identity.access import bearer_of, check_account
 from pilotlight.identity.principal import Principal, Role, check_writer, require_admin
 from pilotlight.identity.routes import identity_router
 from pilotlight.identity.service import authenticate, bootstrap, create_tables
+from pilotlight.identity.spend import open_month
 
 __all__ = [
     "Principal",
@@ -16,5 +17,6 @@ __all__ = [
     "check_writer",
     "create_tables",
     "identity_router",
+    "open_month",
     "require_admin",
 ]

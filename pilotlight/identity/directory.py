@@ -1,5 +1,6 @@
 """Users and keys of an account: create, change, list, delete, under the role rules [P110-P112]."""
 
+from decimal import Decimal
 from typing import Any
 
 from sqlmodel import Session, func, select
@@ -12,6 +13,7 @@ from pilotlight.identity.tables import ApiKey, User
 from pilotlight.identity.wire import NewKeyBody, UserBody, key_wire
 from pilotlight.keys import mint_key
 from pilotlight.listing import parse_update_mask
+from pilotlight.money import to_micros
 from pilotlight.names import check_id
 
 _MUTABLE = {"role", "displayName", "email"}
@@ -87,6 +89,8 @@ def create_key(db: Session, user: User, body: NewKeyBody) -> dict[str, Any]:
     secret = mint_key()
     key = ApiKey(key_id=new_key_id(), digest=secret.digest, user_name=user.name, prefix=secret.secret[:7])
     key.display_name, key.expire_time = body.display_name or "default", body.expire_time
+    key.month_limit_micros = _micros(body.monthly_spend_limit_usd)
+    key.session_limit_micros = _micros(body.session_spend_limit_usd)
     db.add(key)
     db.flush()
     return key_wire(key, user, secret.secret)
@@ -106,6 +110,19 @@ def check_keys_access(principal: Principal, user: User) -> None:
         require_admin(principal, f"manage the keys of {user.id}")
     if principal.preset:
         raise PermissionDenied(f"The preset {principal.preset} does not include API keys.")
+
+
+def check_may_mint(principal: Principal) -> None:
+    """A key with a spend limit makes no other keys, or its limit would bound nothing. Raises PermissionDenied."""
+    if principal.spend_limited:
+        raise PermissionDenied(
+            "This key has a spend limit, so it cannot make keys: a new key would not have that limit.",
+            hint="Use a key without a limit, or ask an admin of the account for a key with another limit.",
+        )
+
+
+def _micros(amount: Decimal | None) -> int | None:
+    return None if amount is None else to_micros(amount)
 
 
 def _keep_an_admin(db: Session, user: User) -> None:

@@ -27,11 +27,19 @@ class Principal:
     service_account: bool
     key_id: str
     email: str
+    month_limit_micros: int | None = None
+    """What the key's sessions of one month may spend together; None: no limit."""
+    session_limit_micros: int | None = None
 
     @property
     def is_admin(self) -> bool:
         """Whether the caller may manage users and keys."""
         return self.role is Role.ADMIN and self.preset is None
+
+    @property
+    def spend_limited(self) -> bool:
+        """Whether the key has a limit: then it pays for things only through sessions, where the limit is counted."""
+        return self.month_limit_micros is not None or self.session_limit_micros is not None
 
     @property
     def user_name(self) -> str:

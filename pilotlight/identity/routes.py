@@ -10,6 +10,7 @@ from pilotlight.errors import NotFound
 from pilotlight.identity import directory
 from pilotlight.identity.access import Caller, IdentityEngine, Member
 from pilotlight.identity.principal import require_admin
+from pilotlight.identity.spend import used_micros
 from pilotlight.identity.tables import Account
 from pilotlight.identity.wire import (
     ACCOUNT_FIELDS,
@@ -20,6 +21,7 @@ from pilotlight.identity.wire import (
     UserBody,
     account_wire,
     key_wire,
+    limits_wire,
     user_wire,
 )
 from pilotlight.listing import apply_read_mask, list_page, parse_list_params
@@ -41,8 +43,10 @@ def identity_router(engine: Engine) -> APIRouter:
 
 
 @_router.get("/v1/whoami")
-def whoami(caller: Caller) -> Json:
-    """Who the key is: a local extension."""
+def whoami(engine: IdentityEngine, caller: Caller) -> Json:
+    """Who the key is, and what it may spend: a local extension."""
+    with _reading(engine) as db:
+        used = used_micros(db, [caller.key_id]).get(caller.key_id, 0)
     return {
         "account": f"accounts/{caller.account}",
         "user": caller.user_name,
@@ -51,6 +55,7 @@ def whoami(caller: Caller) -> Json:
         "serviceAccount": caller.service_account,
         "keyId": caller.key_id,
         **({"permissionPreset": caller.preset} if caller.preset else {}),
+        **limits_wire(caller.month_limit_micros, caller.session_limit_micros, used),
     }
 
 
@@ -105,6 +110,7 @@ def create_key(account: str, user: str, body: CreateKeyBody, engine: IdentityEng
     with Session(engine) as db:
         owner = directory.find_user(db, account, user)
         directory.check_keys_access(caller, owner)
+        directory.check_may_mint(caller)
         wire = directory.create_key(db, owner, body.api_key)
         db.commit()
     return wire
@@ -116,7 +122,9 @@ def list_keys(request: Request, account: str, user: str, engine: IdentityEngine,
     with _reading(engine) as db:
         owner = directory.find_user(db, account, user)
         directory.check_keys_access(caller, owner)
-        keys = [key_wire(key, owner) for key in directory.keys_of(db, owner)]
+        found = directory.keys_of(db, owner)
+        used = used_micros(db, [key.key_id for key in found])
+        keys = [key_wire(key, owner, used_micros=used.get(key.key_id, 0)) for key in found]
     # A key has no resource name: its ID breaks ties in the order.
     named = [{"name": key["keyId"], **key} for key in keys]
     page = list_page(named, parse_list_params(request.query_params), "apiKeys", KEY_FIELDS)

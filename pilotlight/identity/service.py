@@ -21,7 +21,8 @@ _LAST_USED_STEP = timedelta(seconds=60)
 
 def create_tables(engine: Engine) -> None:
     """Create the identity tables where they are missing."""
-    tables = [SQLModel.metadata.tables[name] for name in ("identity_account", "identity_user", "identity_api_key")]
+    names = ("identity_account", "identity_user", "identity_api_key", "identity_key_month")
+    tables = [SQLModel.metadata.tables[name] for name in names]
     SQLModel.metadata.create_all(engine, tables=tables)
 
 
@@ -63,13 +64,21 @@ def authenticate(engine: Engine, bearer: str | None) -> Principal:
     if key.expire_time and as_utc(key.expire_time) <= now():
         raise Unauthenticated("This API key has expired.", hint="Create a new one.")
     _touch(engine, key)
-    return principal_of(user, key.key_id)
+    return principal_of(user, key)
 
 
-def principal_of(user: User, key_id: str) -> Principal:
-    """A user as a caller."""
+def principal_of(user: User, key: ApiKey) -> Principal:
+    """A user as a caller, with the limits of the key."""
     return Principal(
-        user.account, user.id, Role(user.role), user.permission_preset, user.service_account, key_id, email_of(user)
+        account=user.account,
+        user=user.id,
+        role=Role(user.role),
+        preset=user.permission_preset,
+        service_account=user.service_account,
+        key_id=key.key_id,
+        email=email_of(user),
+        month_limit_micros=key.month_limit_micros,
+        session_limit_micros=key.session_limit_micros,
     )
 
 

@@ -50,3 +50,22 @@ class ApiKey(SQLModel, table=True):
     create_time: datetime = Field(default_factory=now)
     expire_time: datetime | None = None
     last_used_time: datetime | None = None
+    month_limit_micros: int | None = None
+    """What all sessions created with this key in one calendar month (UTC) may spend; fixed at creation."""
+    session_limit_micros: int | None = None
+    """What one session created with this key may spend; fixed at creation."""
+
+
+class KeyMonth(SQLModel, table=True):
+    """What the sessions that one key created in one calendar month hold: reserved plus settled micro-dollars.
+
+    It outlives its key: deleting a key does not lift the limit of the sessions that it created.
+    """
+
+    __tablename__ = "identity_key_month"  # pyright: ignore[reportAssignmentType]
+
+    id: str = Field(primary_key=True)
+    """`<key>/<year>-<month>`."""
+    key_id: str = Field(index=True)
+    limit_micros: int | None = None
+    held_micros: int = 0

@@ -9,6 +9,7 @@ from pilotlight.clock import to_rfc3339
 from pilotlight.identity.principal import Role
 from pilotlight.identity.service import email_of
 from pilotlight.identity.tables import Account, ApiKey, User
+from pilotlight.money import Dollars, from_micros
 from pilotlight.plan import Wire
 
 ACCOUNT_FIELDS = frozenset({"name", "email", "displayName", "createTime", "updateTime", "state"})
@@ -16,6 +17,7 @@ USER_FIELDS = frozenset(
     {"name", "role", "email", "displayName", "serviceAccount", "permissionPreset", "createTime", "updateTime", "state"}
 )
 KEY_FIELDS = frozenset({"keyId", "displayName", "email", "prefix", "createTime", "expireTime", "lastUsedTime"})
+"""Lists filter and order by these; limits are shown only."""
 
 
 class UserBody(Wire):
@@ -33,6 +35,9 @@ class NewKeyBody(Wire):
 
     display_name: str = Field(default="default", max_length=63)
     expire_time: AwareDatetime | None = None
+    monthly_spend_limit_usd: Dollars | None = None
+    """For all sessions that the key creates in one calendar month (UTC) together."""
+    session_spend_limit_usd: Dollars | None = None
 
 
 class CreateKeyBody(Wire):
@@ -74,8 +79,8 @@ def user_wire(user: User) -> dict[str, Any]:
     }
 
 
-def key_wire(key: ApiKey, user: User, secret: str | None = None) -> dict[str, Any]:
-    """APIKey; `key` only in the answer that creates it."""
+def key_wire(key: ApiKey, user: User, secret: str | None = None, used_micros: int | None = None) -> dict[str, Any]:
+    """APIKey; `key` only in the answer that creates it. Limits and what is used of them are ours."""
     optional = {"expireTime": key.expire_time, "lastUsedTime": key.last_used_time}
     return {
         "keyId": key.key_id,
@@ -85,8 +90,15 @@ def key_wire(key: ApiKey, user: User, secret: str | None = None) -> dict[str, An
         "secure": True,
         "createTime": to_rfc3339(key.create_time),
         **{name: to_rfc3339(value) for name, value in optional.items() if value},
+        **limits_wire(key.month_limit_micros, key.session_limit_micros, used_micros),
         **({"key": secret} if secret else {}),
     }
+
+
+def limits_wire(month: int | None, session: int | None, used: int | None) -> dict[str, str]:
+    """The limits of a key and what its sessions of this month hold, in dollars; present only where they are known."""
+    amounts = {"monthlySpendLimitUsd": month, "sessionSpendLimitUsd": session, "usedThisMonthUsd": used}
+    return {name: str(from_micros(micros)) for name, micros in amounts.items() if micros is not None}
 
 
 def _times(created: datetime, updated: datetime) -> dict[str, str]:

@@ -12,11 +12,10 @@ from runner.planning.catalogue import list_bases
 from runner.planning.draft import Draft, draft_plan
 from runner.planning.grid import check_values
 from runner.planning.prepare import chosen_bases, collect, split_data
-from runner.planning.recipe import Recipe
+from runner.results import RECIPE
 from runner.state import State
 from runner.turn import Turn
 
-RECIPE = "state/recipe.json"
 _REST = (Phase.SWEEP, Phase.TRAIN, Phase.EVALUATE, Phase.DEPLOY)
 
 
@@ -38,13 +37,10 @@ def propose(turn: Turn, state: State) -> Command[str]:
         except FailedPrecondition as error:
             reason = "budget" if "budget" in error.message else "too_small"
             return Command(goto="clarify_propose", update={"clarify": {"reason": reason, "note": str(error)}})
-        kept = {
-            "plan": draft.plan.model_dump(mode="json", by_alias=True),
-            "recipe": draft.recipe.model_dump(mode="json"),
-        }
+        kept = draft.as_json()
         turn.workspace.write_json(path, kept)
-    draft = Draft(Plan.model_validate(kept["plan"]), Recipe.model_validate(kept["recipe"]))
-    _publish(turn, draft.plan)
+    draft = Draft.from_json(kept)
+    publish_plan(turn, draft.plan)
     digest = draft.plan.digest()
     text = "Do you approve this plan and its cost?"
     kind = QuestionKind.PLAN_APPROVAL
@@ -54,7 +50,8 @@ def propose(turn: Turn, state: State) -> Command[str]:
     )
 
 
-def _publish(turn: Turn, plan: Plan) -> None:
+def publish_plan(turn: Turn, plan: Plan) -> None:
+    """Make it the session's plan, and show it."""
     markdown = turn.post_plan(plan)
     turn.workspace.write_text("plan.json", plan.canonical() + "\n")
     turn.workspace.write_text("plan.md", markdown)

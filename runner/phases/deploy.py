@@ -2,9 +2,9 @@
 
 from langgraph.types import Command
 
-from pilotlight.errors import FailedPrecondition
 from pilotlight.plan import Phase
 from runner import results, serving
+from runner.limits import STOPPING, stop_phase
 from runner.phases.evaluate import list_probes
 from runner.planning import requests
 from runner.results import load_recipe
@@ -13,7 +13,7 @@ from runner.turn import Turn
 
 
 def run(turn: Turn, state: State) -> Command[str]:
-    """To the report; to trouble when the deployment does not answer."""
+    """To the report; to the question for more at a limit; to trouble when the deployment does not answer."""
     recipe = load_recipe(turn)
     turn.phase(Phase.DEPLOY, "started", recipe.generation)
     candidate = recipe.candidate(state.get("winner", ""))
@@ -24,8 +24,8 @@ def run(turn: Turn, state: State) -> Command[str]:
         serving.create(turn, call, name)
         body = requests.question_body(recipe, name, probe.messages)
         answer = serving.ask(turn, body | ({"tools": probe.tools} if probe.tools else {}))
-    except FailedPrecondition as error:
-        return Command(goto="trouble_propose", update={"trouble": {"phase": Phase.DEPLOY.value, "message": str(error)}})
+    except STOPPING as error:
+        return stop_phase(turn, Phase.DEPLOY, "deployment", name, error)
     proof = {
         "deployment": name,
         "model": requests.tuned_model(recipe, candidate),

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from langgraph.types import Command
 
 import prompts
-from pilotlight.errors import FailedPrecondition
 from pilotlight.plan import Candidate, Phase
 from runner import results, serving
 from runner.data.rows import answer_of, prompt_of, read_lines
 from runner.data.split import choose_sample
 from runner.jobs import JobResult
+from runner.limits import STOPPING, stop_phase
 from runner.planning import requests
 from runner.planning.recipe import Recipe
 from runner.results import load_recipe
@@ -37,16 +37,15 @@ class Probe(NamedTuple):
 
 
 def run(turn: Turn, state: State) -> Command[str]:
-    """To deployment; to trouble when the evaluation deployment cannot be used."""
+    """To deployment; to the question for more at a limit; to trouble when the replica cannot be used."""
     recipe = load_recipe(turn)
     turn.phase(Phase.EVALUATE, "started", recipe.generation)
     candidate = recipe.candidate(state.get("winner", ""))
     try:
         scores = _score(turn, recipe, candidate)
-    except FailedPrecondition as error:
-        return Command(
-            goto="trouble_propose", update={"trouble": {"phase": Phase.EVALUATE.value, "message": str(error)}}
-        )
+    except STOPPING as error:
+        name = requests.deployment_name(recipe, requests.evaluation_deployment(recipe, candidate))
+        return stop_phase(turn, Phase.EVALUATE, "evaluation", name, error)
     job = winning_job(turn, recipe, candidate)
     found = {"base_loss": _base_loss(turn, recipe, job), "tuned_loss": job.eval_loss, "loss": job.loss, **scores}
     results.save(turn, recipe, "evaluation", found)
@@ -90,22 +89,22 @@ def _score(turn: Turn, recipe: Recipe, candidate: Candidate) -> dict[str, Any]:
     serving.create(turn, call, deployment)
     serving.load_adapter(turn, requests.lora_load(recipe, candidate))
     probes = list_probes(recipe, turn.workspace.data / str(recipe.heldout.file))
-    tuned = f"{requests.tuned_model(recipe, candidate)}#{deployment}"
-    before = _ask_once(turn, recipe, "base", deployment, probes)
-    after = _ask_once(turn, recipe, f"tuned-{candidate.id}", tuned, probes)
+    tuned = requests.tuned_model(recipe, candidate)
+    before = _ask_once(turn, recipe, "base", candidate.base_model, deployment, probes)
+    after = _ask_once(turn, recipe, f"tuned-{candidate.id}", tuned, f"{tuned}#{deployment}", probes)
     _write_answers(turn, probes, before, after)
     return {"probes": len(probes), "metrics": _compare(probes, before, after)}
 
 
-def _ask_once(turn: Turn, recipe: Recipe, label: str, model: str, probes: list[Probe]) -> list[str]:
-    """The answers of one model, kept: a restart does not ask again."""
+def _ask_once(turn: Turn, recipe: Recipe, label: str, model: str, address: str, probes: list[Probe]) -> list[str]:
+    """The answers of one model, kept: neither a restart nor another replica asks again."""
     kept = results.load(turn, recipe, f"answers-{label}")
-    if kept.get("model") == model:
+    if kept.get("model") == model and len(kept["answers"]) == len(probes):
         return list(kept["answers"])
     turn.say(
         f"Asking the {label.split('-')[0]} model {len(probes)} held-out prompts.", f"ask/{recipe.generation}/{label}"
     )
-    answers = _ask_all(turn, recipe, model, probes)
+    answers = _ask_all(turn, recipe, address, probes)
     results.save(turn, recipe, f"answers-{label}", {"model": model, "answers": answers})
     return answers
 

@@ -4,9 +4,10 @@ from langgraph.types import Command
 
 import prompts
 from pilotlight.errors import PilotlightError
-from pilotlight.plan import Phase
+from pilotlight.plan import Phase, Stop
 from runner import datasets, results
 from runner.jobs import JobResult, JobStart, try_jobs
+from runner.limits import ask_for_more, to_trouble
 from runner.planning import requests
 from runner.planning.recipe import Recipe
 from runner.results import load_recipe
@@ -16,7 +17,7 @@ from runner.turn import Turn
 
 
 def run(turn: Turn, state: State) -> Command[str]:
-    """To the promotion gate; to training when there is nothing to compare; to trouble when nothing finished."""
+    """To promotion; to training with nothing to compare; to the question for more at a limit; to trouble on failure."""
     recipe = load_recipe(turn)
     generation = recipe.generation
     if not recipe.sweep:
@@ -25,15 +26,19 @@ def run(turn: Turn, state: State) -> Command[str]:
         return Command(goto="train", update={"winner": recipe.candidates[0].id})
     turn.phase(Phase.SWEEP, "started", generation)
     datasets.publish(turn, [recipe.sample, recipe.heldout])
-    starts = [JobStart(c.id, requests.candidate_job(recipe, c)) for c in recipe.candidates]
-    ended = try_jobs(turn, starts, recipe.max_parallel)
-    if isinstance(ended, PilotlightError):
-        return _trouble(ended.message)
-    results.save_jobs(turn, recipe, ended)
+    finished = {result.label for result in results.load_jobs(turn, recipe) if result.done}
+    starts = [JobStart(c.id, requests.candidate_job(recipe, c)) for c in recipe.candidates if c.id not in finished]
+    new = try_jobs(turn, starts, recipe.max_parallel)
+    if isinstance(new, PilotlightError):
+        return to_trouble(Phase.SWEEP, new.message)
+    results.save_jobs(turn, recipe, new)
+    if stops := [Stop.model_validate(result.stop) for result in new if result.stop]:
+        return ask_for_more(Phase.SWEEP, stops)
+    ended = [result for result in results.load_jobs(turn, recipe) if result.label != "final"]
     verdict = choose_winner(ended, recipe.candidates)
     if verdict is None:
         reasons = "; ".join(f"{result.label}: {result.message or result.state}" for result in ended)
-        return _trouble(f"No candidate finished. {reasons}")
+        return to_trouble(Phase.SWEEP, f"No candidate finished. {reasons}")
     results.save(turn, recipe, "sweep", verdict._asdict())
     turn.workspace.write_text("outputs/scoreboard.md", scoreboard(recipe, ended, verdict))
     turn.artifact("outputs/scoreboard.md", "Scoreboard of the sweep")
@@ -50,7 +55,3 @@ def scoreboard(recipe: Recipe, ended: list[JobResult], verdict: Verdict) -> str:
     return prompts.render(
         "scoreboard.md.j2", recipe=recipe, ranked=ranked, base_loss=base, verdict=verdict, heldout=recipe.heldout
     )
-
-
-def _trouble(message: str) -> Command[str]:
-    return Command(goto="trouble_propose", update={"trouble": {"phase": Phase.SWEEP.value, "message": message}})

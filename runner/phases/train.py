@@ -3,9 +3,10 @@
 from langgraph.types import Command
 
 from pilotlight.errors import PilotlightError
-from pilotlight.plan import Phase
+from pilotlight.plan import Phase, Stop
 from runner import datasets, results
 from runner.jobs import JobStart, try_jobs
+from runner.limits import ask_for_more, to_trouble
 from runner.planning import requests
 from runner.results import load_recipe
 from runner.state import State
@@ -13,7 +14,7 @@ from runner.turn import Turn
 
 
 def run(turn: Turn, state: State) -> Command[str]:
-    """To evaluation; to trouble when the job failed."""
+    """To evaluation; to the question for more at an approved limit; to trouble when the job failed."""
     recipe = load_recipe(turn)
     if not recipe.final:
         turn.phase(Phase.TRAIN, "skipped", recipe.generation, reason=recipe.final_reason)
@@ -23,16 +24,14 @@ def run(turn: Turn, state: State) -> Command[str]:
     candidate = recipe.candidate(state.get("winner", ""))
     ended = try_jobs(turn, [JobStart("final", requests.final_job(recipe, candidate))], 1)
     if isinstance(ended, PilotlightError):
-        return _trouble(ended.message)
+        return to_trouble(Phase.TRAIN, ended.message)
     results.save_jobs(turn, recipe, ended)
+    if ended[0].stop:
+        return ask_for_more(Phase.TRAIN, [Stop.model_validate(ended[0].stop)])
     if not ended[0].done:
-        return _trouble(ended[0].message or ended[0].state)
+        return to_trouble(Phase.TRAIN, ended[0].message or ended[0].state)
     turn.cost(f"{recipe.generation}/train")
     loss = ended[0].eval_loss
     summary = "finished" if loss is None else f"validation loss {loss:.3f}"
     turn.phase(Phase.TRAIN, "completed", recipe.generation, summary=summary)
     return Command(goto="evaluate")
-
-
-def _trouble(message: str) -> Command[str]:
-    return Command(goto="trouble_propose", update={"trouble": {"phase": Phase.TRAIN.value, "message": message}})

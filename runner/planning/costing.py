@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from pilotlight.money import usd
-from pilotlight.plan import Cost, CostLine, Gate, GrantSpec, Phase, Rule
+from pilotlight.plan import Candidate, Cost, CostLine, Gate, GrantSpec, Phase, Rule
 from pilotlight.pricebook import PriceBook
 from runner.calls import grant_of
 from runner.planning import requests
@@ -28,16 +28,34 @@ class Priced(NamedTuple):
         return sum((grant.max_cost for grant in self.grants), Decimal(0))
 
 
-def price(recipe: Recipe, prices: PriceBook, band: Band, so_far: Decimal) -> Priced:
-    """Price everything a recipe will do."""
-    gate: Gate = "promotion" if recipe.sweep else "plan_approval"
+class Rest(NamedTuple):
+    """What of a recipe is still to do: train `candidates`, then go on with one of `options`."""
+
+    candidates: list[Candidate]
+    options: list[Candidate]
+    final: bool
+    evaluation: bool
+    gate: Gate
+    """Which approval the part after the sweep needs."""
+
+
+def everything(recipe: Recipe) -> Rest:
+    """All of it, as before the first approval."""
+    candidates = recipe.candidates if recipe.sweep else []
+    return Rest(candidates, recipe.candidates, recipe.final, True, "promotion" if recipe.sweep else "plan_approval")
+
+
+def price(recipe: Recipe, prices: PriceBook, band: Band, so_far: Decimal, rest: Rest | None = None) -> Priced:
+    """Price everything a recipe will do, or the `rest` of it."""
+    rest = rest or everything(recipe)
     sheet = _Sheet(prices, band)
-    if recipe.sweep:
-        _price_sweep(sheet, recipe)
-    if recipe.final:
-        _price_final(sheet, recipe, gate)
-    _price_evaluation(sheet, recipe, gate)
-    _price_deployment(sheet, recipe, gate)
+    if rest.candidates:
+        _price_sweep(sheet, recipe, rest.candidates)
+    if rest.final:
+        _price_final(sheet, recipe, rest)
+    if rest.evaluation:
+        _price_evaluation(sheet, recipe, rest)
+    _price_deployment(sheet, recipe, rest)
     seconds = [line.seconds for line in sheet.lines]
     known = [value for value in seconds if value is not None]
     cost = Cost(
@@ -75,16 +93,27 @@ class _Sheet:
         self.lines.append(CostLine.model_validate(values))
 
 
+def candidate_seconds(recipe: Recipe, candidate: Candidate) -> float | None:
+    """The time of one run of the sweep."""
+    return _train_seconds(recipe, candidate.base_model, recipe.sample.tokens, candidate.epochs)
+
+
+def final_seconds(recipe: Recipe, candidate: Candidate) -> float | None:
+    """The time of the run on the whole training side with the settings of `candidate`."""
+    return _train_seconds(recipe, candidate.base_model, recipe.train.tokens, recipe.final_epochs)
+
+
 def _train_seconds(recipe: Recipe, base: str, tokens: int, epochs: float) -> float | None:
     facts = recipe.base(base)
     scale = facts.token_scale
-    return job_seconds(facts.throughput, round(tokens * scale), epochs, round(recipe.heldout.tokens * scale))
+    seconds = job_seconds(facts.throughput, round(tokens * scale), epochs, round(recipe.heldout.tokens * scale))
+    return None if seconds is None else seconds * recipe.slowness.get(base, 1.0)
 
 
-def _price_sweep(sheet: _Sheet, recipe: Recipe) -> None:
-    times = [_train_seconds(recipe, c.base_model, recipe.sample.tokens, c.epochs) for c in recipe.candidates]
+def _price_sweep(sheet: _Sheet, recipe: Recipe, candidates: list[Candidate]) -> None:
+    times = [candidate_seconds(recipe, candidate) for candidate in candidates]
     amounts = [sheet.priced(seconds) for seconds in times]
-    for candidate, amount in zip(recipe.candidates, amounts, strict=True):
+    for candidate, amount in zip(candidates, amounts, strict=True):
         text = f"candidate {candidate.id}: rank {candidate.lora_rank}, learning rate {candidate.learning_rate:g}"
         call = requests.candidate_job(recipe, candidate)
         sheet.grants.append(grant_of([call], "plan_approval", Phase.SWEEP, text, amount.high or Decimal(0)))
@@ -93,50 +122,48 @@ def _price_sweep(sheet: _Sheet, recipe: Recipe) -> None:
         recipe.max_parallel, max((b.throughput.concurrent_jobs for b in recipe.bases if b.throughput), default=1)
     )
     wall = wall_seconds(known, at_once) if len(known) == len(times) else None
-    text = f"{len(times)} candidates on {recipe.sample.rows:,} rows, {at_once} at a time"
+    text = f"{len(times)} candidate{'s' if len(times) > 1 else ''} on {recipe.sample.rows:,} rows, {at_once} at a time"
     sheet.add(Phase.SWEEP, "training", text, _sum(amounts), wall)
 
 
-def _price_final(sheet: _Sheet, recipe: Recipe, gate: Gate) -> None:
-    options = [
-        _train_seconds(recipe, c.base_model, recipe.train.tokens, recipe.final_epochs) for c in recipe.candidates
-    ]
+def _price_final(sheet: _Sheet, recipe: Recipe, rest: Rest) -> None:
+    options = [final_seconds(recipe, candidate) for candidate in rest.options]
     known = [seconds for seconds in options if seconds is not None]
     slowest = max(known) if len(known) == len(options) else None
     amount = sheet.priced(slowest)
     text = f"one run on all {recipe.train.rows:,} training rows, {recipe.final_epochs:g} epochs"
-    calls = [requests.final_job(recipe, candidate) for candidate in recipe.candidates]
-    sheet.grants.append(grant_of(calls, gate, Phase.TRAIN, text, amount.high or Decimal(0)))
+    calls = [requests.final_job(recipe, candidate) for candidate in rest.options]
+    sheet.grants.append(grant_of(calls, rest.gate, Phase.TRAIN, text, amount.high or Decimal(0)))
     sheet.add(Phase.TRAIN, "training", text, amount, slowest)
 
 
-def _price_evaluation(sheet: _Sheet, recipe: Recipe, gate: Gate) -> None:
+def _price_evaluation(sheet: _Sheet, recipe: Recipe, rest: Rest) -> None:
     times = [evaluation_seconds(base, recipe.heldout, recipe.prompts, recipe.answer_tokens) for base in recipe.bases]
     known = [seconds for seconds in times if seconds is not None]
     slowest = max(known) if len(known) == len(times) else None
     billed = None if slowest is None else slowest + SCALE_TO_ZERO_SECONDS
     amount = _within(sheet.priced(billed), _hours(sheet.prices, recipe.evaluation_hours))
     text = f"{recipe.prompts} held-out prompts to the base and the tuned model, on one replica (with its idle window)"
-    calls = [requests.evaluation_deployment(recipe, candidate) for candidate in recipe.candidates]
+    calls = [requests.evaluation_deployment(recipe, candidate) for candidate in rest.options]
     maximum = amount.high or Decimal(0)
-    sheet.grants.append(grant_of(calls, gate, Phase.EVALUATE, text, maximum, max_hours=recipe.evaluation_hours))
+    sheet.grants.append(grant_of(calls, rest.gate, Phase.EVALUATE, text, maximum, max_hours=recipe.evaluation_hours))
     deployment = requests.deployment_name(recipe, calls[0])
-    models = [f"{requests.tuned_model(recipe, candidate)}#{deployment}" for candidate in recipe.candidates]
+    models = [f"{requests.tuned_model(recipe, candidate)}#{deployment}" for candidate in rest.options]
     calls_allowed = 6 * recipe.prompts + 200
-    sheet.grants.append(_chat_grant(recipe, "ask", Phase.EVALUATE, [deployment, *models], gate, calls_allowed))
+    sheet.grants.append(_chat_grant(recipe, "ask", Phase.EVALUATE, [deployment, *models], rest.gate, calls_allowed))
     sheet.add(Phase.EVALUATE, "inference", text, amount, slowest)
 
 
-def _price_deployment(sheet: _Sheet, recipe: Recipe, gate: Gate) -> None:
+def _price_deployment(sheet: _Sheet, recipe: Recipe, rest: Rest) -> None:
     hours = recipe.deployment_hours
     most = _hours(sheet.prices, hours)
     idle = sheet.priced(SCALE_TO_ZERO_SECONDS).expected
     amount = Amount(min(idle, most), most, most) if idle is not None and most is not None else Amount(None, None, None)
     text = f"the first {'hour' if hours == 1 else f'{hours:g} hours'} of one replica that sleeps when it is idle"
-    calls = [requests.final_deployment(recipe, candidate) for candidate in recipe.candidates]
-    sheet.grants.append(grant_of(calls, gate, Phase.DEPLOY, text, amount.high or Decimal(0), max_hours=hours))
+    calls = [requests.final_deployment(recipe, candidate) for candidate in rest.options]
+    sheet.grants.append(grant_of(calls, rest.gate, Phase.DEPLOY, text, amount.high or Decimal(0), max_hours=hours))
     name = requests.deployment_name(recipe, calls[0])
-    sheet.grants.append(_chat_grant(recipe, "ask-deployed", Phase.DEPLOY, [name], gate, 100))
+    sheet.grants.append(_chat_grant(recipe, "ask-deployed", Phase.DEPLOY, [name], rest.gate, 100))
     speeds = [base.throughput.startup_seconds for base in recipe.bases if base.throughput]
     sheet.add(Phase.DEPLOY, "deployment", text, amount, max(speeds) if speeds else None)
 

@@ -50,10 +50,22 @@ class Draft(NamedTuple):
     plan: Plan
     recipe: Recipe
 
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON, to be kept until the plan is answered."""
+        return {
+            "plan": self.plan.model_dump(mode="json", by_alias=True),
+            "recipe": self.recipe.model_dump(mode="json"),
+        }
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> "Draft":
+        """What as_json() made."""
+        return cls(Plan.model_validate(kept["plan"]), Recipe.model_validate(kept["recipe"]))
+
 
 def draft_plan(inputs: Inputs) -> Draft:
     """Resolve, price and, if need be, cut. Raises FailedPrecondition when even the smallest plan is over budget."""
-    budget, band = budget_of(inputs), fit_band(inputs.context.estimate_ratio)
+    budget, band = budget_of(inputs), fit_band(inputs.context.estimate_ratio, inputs.context.grace_seconds)
     smallest = Decimal(0)
     for choices, done in cuts(_choose(inputs)):
         recipe = _resolve(inputs, choices)

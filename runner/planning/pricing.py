@@ -9,8 +9,8 @@ from runner.context import EstimateRatio
 
 DEFAULT_LOW, DEFAULT_HIGH = 0.5, 3.0
 ENOUGH_RUNS = 3
-GRACE_SECONDS = 300
-"""Work is stopped at its highest cost; no job is stopped before it is five minutes late."""
+GRACE_SECONDS = 300.0
+"""Work is stopped at its highest cost; no job is stopped before it is so late (a setting, this is its default)."""
 _WIDEST_LOW, _LEAST_HIGH = 0.9, 1.5
 
 
@@ -20,6 +20,8 @@ class Band(NamedTuple):
     low: float
     high: float
     text: str
+    grace: float = GRACE_SECONDS
+    """Seconds over the estimate that the highest cost always covers."""
 
 
 class Amount(NamedTuple):
@@ -30,13 +32,13 @@ class Amount(NamedTuple):
     high: Decimal | None
 
 
-def fit_band(ratio: EstimateRatio | None) -> Band:
+def fit_band(ratio: EstimateRatio | None, grace: float = GRACE_SECONDS) -> Band:
     """The band of actual over estimate. Its upper end is never below 1.5: it is the limit that work is stopped at."""
     if ratio is None or ratio.runs < ENOUGH_RUNS:
         text = f"half to {DEFAULT_HIGH:g} times the estimate, a default: fewer than {ENOUGH_RUNS} runs are on record"
-        return Band(DEFAULT_LOW, DEFAULT_HIGH, text)
+        return Band(DEFAULT_LOW, DEFAULT_HIGH, text, grace)
     low, high = min(ratio.low, _WIDEST_LOW), max(ratio.high * 1.25, _LEAST_HIGH)
-    return Band(low, high, f"fitted to {ratio.runs} earlier runs: {low:.2f} to {high:.2f} times the estimate")
+    return Band(low, high, f"fitted to {ratio.runs} earlier runs: {low:.2f} to {high:.2f} times the estimate", grace)
 
 
 def price_seconds(prices: PriceBook, seconds: float | None, band: Band) -> Amount:
@@ -45,6 +47,6 @@ def price_seconds(prices: PriceBook, seconds: float | None, band: Band) -> Amoun
         return Amount(None, None, None)
     expected, low, high = (
         usd(Decimal(str(value)) / 3600 * prices.machine_hour)
-        for value in (seconds, seconds * band.low, max(seconds * band.high, seconds + GRACE_SECONDS))
+        for value in (seconds, seconds * band.low, max(seconds * band.high, seconds + band.grace))
     )
     return Amount(low, expected, high)

@@ -52,6 +52,10 @@ class Recipe(BaseModel):
     """The most tokens an evaluation answer may have."""
     evaluation_hours: float
     deployment_hours: float
+    attempts: dict[str, int] = {}
+    """By name: how often a step was begun before and ended at its approved limit."""
+    slowness: dict[str, float] = {}
+    """By base model: how many times longer than the platform's speed says its training was measured to take."""
 
     def base(self, name: str) -> BaseFacts:
         """The facts of one of the plan's base models."""
@@ -62,5 +66,11 @@ class Recipe(BaseModel):
         return next(candidate for candidate in self.candidates if candidate.id == candidate_id)
 
     def step(self, name: str) -> str:
-        """The step name within the session: later plans of a session get a prefix, so that names never collide."""
-        return name if self.generation == 1 else f"g{self.generation}-{name}"
+        """The step name within the session: later plans and later attempts are told apart, so that none collide."""
+        attempt = self.attempts.get(name, 0)
+        return ("" if self.generation == 1 else f"g{self.generation}-") + name + (f"-r{attempt + 1}" if attempt else "")
+
+    def again(self, *names: str) -> "Recipe":
+        """This recipe with these steps begun anew, under new names."""
+        attempts = self.attempts | {name: self.attempts.get(name, 0) + 1 for name in names}
+        return self.model_copy(update={"attempts": attempts})

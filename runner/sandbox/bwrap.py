@@ -1,4 +1,4 @@
-"""The bubblewrap command line: a minimal read-only root, one writable folder, one socket folder, nothing else."""
+"""The bubblewrap command line: a minimal read-only root; for a runner also a writable folder and a socket folder."""
 
 import sys
 import sysconfig
@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from runner.sandbox.spec import GATEWAY_DIRECTORY, WORKSPACE_PATH, LaunchSpec
 
-PACKAGES = ("runner", "prompts", "pilotlight")
-"""All of our code that enters the sandbox."""
-_PYTHON, _SITE, _APP = "/opt/python", "/opt/site", "/opt/app"
+PACKAGES = {"runner": ("runner", "prompts", "pilotlight"), "evaluator": ("runner/sandbox",)}
+"""All of our code that enters a sandbox, by profile."""
+APP = "/opt/app"
+_PYTHON, _SITE = "/opt/python", "/opt/site"
 
 
 class Bind(NamedTuple):
@@ -23,19 +24,20 @@ class Bind(NamedTuple):
 def list_binds(spec: LaunchSpec) -> list[Bind]:
     """Everything of the host that is visible inside, apart from /usr."""
     root = Path(__file__).resolve().parents[2]
-    binds = [Bind(root / package, f"{_APP}/{package}") for package in PACKAGES]
+    binds = [Bind(root / package, f"{APP}/{package}") for package in PACKAGES[spec.profile]]
     sites = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     binds += [Bind(Path(site), f"{_SITE}{index or ''}") for index, site in enumerate(sorted(sites))]
     if Path(sys.base_prefix) != Path("/usr"):
         binds.append(Bind(Path(sys.base_prefix), _PYTHON))
-    binds.append(Bind(spec.socket_directory, GATEWAY_DIRECTORY))
-    binds.append(Bind(spec.workspace, WORKSPACE_PATH, writable=True))
+    if spec.socket_directory:
+        binds.append(Bind(spec.socket_directory, GATEWAY_DIRECTORY))
+    if spec.workspace:
+        binds.append(Bind(spec.workspace, WORKSPACE_PATH, writable=True))
     return binds
 
 
 def build_command(bwrap: str, binds: list[Bind], spec: LaunchSpec, seccomp_descriptor: int) -> list[str]:
     """The argument vector; `seccomp_descriptor` is inherited and read by bwrap."""
-    size = str(spec.limits.tmpfs_bytes)
     command = [bwrap, "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
     command += ["--unshare-cgroup-try", "--disable-userns", "--cap-drop", "ALL", "--die-with-parent", "--new-session"]
     command += ["--clearenv", "--hostname", "sandbox", "--ro-bind", "/usr", "/usr"]
@@ -46,11 +48,18 @@ def build_command(bwrap: str, binds: list[Bind], spec: LaunchSpec, seccomp_descr
             command += ["--ro-bind", f"/{name}", f"/{name}"]
     for bind in binds:
         command += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.target]
-    command += ["--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm", "--size", size]
-    command += ["--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", WORKSPACE_PATH, "--seccomp", str(seccomp_descriptor)]
+    command += [*_mount_own(spec), "--chdir", WORKSPACE_PATH, "--seccomp", str(seccomp_descriptor)]
     for name, value in _environment(binds).items():
         command += ["--setenv", name, value]
     return [*command, "--", *_payload(binds, spec)]
+
+
+def _mount_own(spec: LaunchSpec) -> list[str]:
+    proc = ["--proc", "/proc"] if spec.profile == "runner" else []
+    folders = ["/dev/shm", "/tmp", *([] if spec.workspace else [WORKSPACE_PATH])]
+    sized = [part for folder in folders for part in ("--size", str(spec.limits.tmpfs_bytes), "--tmpfs", folder)]
+    # bubblewrap leaves /dev writable and unbounded, as it does the root.
+    return [*proc, "--dev", "/dev", *sized, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 
 def _environment(binds: list[Bind]) -> dict[str, str]:
@@ -64,5 +73,6 @@ def _payload(binds: list[Bind], spec: LaunchSpec) -> list[str]:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     own_python = any(bind.target == _PYTHON for bind in binds)
     python = f"{_PYTHON}/bin/{version}" if own_python else f"/usr/bin/{version}"
-    paths = [_APP, *(bind.target for bind in binds if bind.target.startswith(_SITE))]
-    return [python, "-I", "-B", f"{_APP}/runner/sandbox/boot.py", ":".join(paths), spec.module, *spec.arguments]
+    paths = [APP, *(bind.target for bind in binds if bind.target.startswith(_SITE))]
+    boot = [f"{APP}/runner/sandbox/boot.py", spec.profile, str(spec.limits.processes), ":".join(paths)]
+    return [python, "-I", "-B", *boot, spec.module, *spec.arguments]

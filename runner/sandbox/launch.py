@@ -6,34 +6,47 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pilotlight.errors import FailedPrecondition
 from runner.sandbox.seccomp import MACHINES
 from runner.sandbox.spec import LaunchSpec
+from runner.sandbox.watchdog import guard_memory
 
 _STAGE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from runner.sandbox.stage import main; main()"
+_GUARDS: set["asyncio.Task[int]"] = set()
 
 
 async def launch(spec: LaunchSpec) -> asyncio.subprocess.Process:
     """Start `spec.module` in bubblewrap; standard error is a pipe, standard output too, input is empty.
 
-    Call it from a long-lived thread: the sandbox dies with the thread that started it (--die-with-parent).
+    A process that exceeds the memory limit is ended, and the reason is the last line of its standard error. Call it
+    from a long-lived thread: the sandbox dies with the thread that started it (--die-with-parent).
     Raises FailedPrecondition when a protection is missing on this host; nothing has been run then.
     """
-    command = prepare(spec)
-    pipe, null = subprocess.PIPE, subprocess.DEVNULL
-    return await asyncio.create_subprocess_exec(*command, stdin=null, stdout=pipe, stderr=pipe, env={}, cwd="/")
+    process = await spawn(spec, stdin=subprocess.DEVNULL)
+    guard = asyncio.create_task(guard_memory(process, spec.limits.memory_bytes))
+    _GUARDS.add(guard)  # the loop alone would let it be collected
+    guard.add_done_callback(_GUARDS.discard)
+    return process
+
+
+async def spawn(spec: LaunchSpec, *, stdin: int, pass_fds: Sequence[int] = ()) -> asyncio.subprocess.Process:
+    """As `launch`, without the guard: for those who watch the process themselves."""
+    command, pipe = prepare(spec), subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        *command, stdin=stdin, stdout=pipe, stderr=pipe, env={}, cwd="/", pass_fds=pass_fds
+    )
 
 
 def prepare(spec: LaunchSpec) -> list[str]:
-    """Check the host, hand workspace and socket to the session's user ID, and return the command to run."""
+    """Check the host, hand the folders to the session's user ID, and return the command to run."""
     bwrap = find_bwrap()
     if os.getuid() == 0:
         if not spec.uid:
             raise FailedPrecondition("The sandbox was asked for without a user ID to drop to.")
-        for folder in (spec.workspace, spec.socket_directory):
+        for folder in spec.folders:
             _give(folder, spec.uid)
     root = Path(__file__).resolve().parents[2]
     return [sys.executable, "-I", "-B", "-c", _STAGE, str(root), spec.model_dump_json(), bwrap]

@@ -25,7 +25,7 @@ def _refuses(number: int, *arguments: int) -> str:
     result = _LIBC.syscall(ctypes.c_long(number), *(ctypes.c_long(argument) for argument in arguments))
     error = ctypes.get_errno()
     return (
-        BLOCKED if result == -1 and error in (errno.EPERM, errno.ENOSYS) else f"reached ({errno.errorcode.get(error)})"
+        BLOCKED if result == -1 and error in (errno.EACCES, errno.ENOSYS) else f"reached ({errno.errorcode.get(error)})"
     )
 
 

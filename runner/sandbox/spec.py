@@ -2,41 +2,80 @@
 
 import zlib
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 GATEWAY_DIRECTORY = "/run/gateway"
 SOCKET_PATH = f"{GATEWAY_DIRECTORY}/gateway.sock"
 WORKSPACE_PATH = "/work"
 
+Profile = Literal["runner", "evaluator"]
+"""`runner`: one writable folder and one Unix socket. `evaluator`: neither, no /proc, and no socket of any family."""
+
 
 class Limits(BaseModel):
-    """Resource limits of one sandbox. Per process, except `processes` (per user ID) and the tmpfs size."""
+    """Resource limits of one sandbox: per process where the kernel offers no more, else of all its processes."""
 
     model_config = ConfigDict(extra="forbid")
 
     address_space_bytes: int = 8 << 30
+    """Per process."""
+    memory_bytes: int = 4 << 30
+    """Of all processes and tmpfs together; checked every second from outside, so it can be exceeded for that long."""
     cpu_seconds: int = 3600
+    """Per process."""
     open_files: int = 512
+    """Per process."""
     processes: int = 128
-    """Only applied when the sandbox has a user ID of its own: the kernel counts processes per user ID."""
+    """Threads count too. Of the whole sandbox from Linux 5.14 on; before, of its user ID, and only when it has one."""
     file_bytes: int = 8 << 30
+    """Per file."""
     tmpfs_bytes: int = 256 << 20
+    """Per tmpfs: /tmp, /dev/shm, and /work of an evaluator."""
+
+
+class EvaluatorLimits(Limits):
+    """What bounds an evaluator besides."""
+
+    address_space_bytes: int = 4 << 30
+    memory_bytes: int = 1 << 30
+    cpu_seconds: int = 120
+    processes: int = 32
+    file_bytes: int = 64 << 20
+    tmpfs_bytes: int = 64 << 20
+    wall_seconds: float = 60.0
+    result_bytes: int = 1 << 20
+    log_bytes: int = 64 << 10
+    """Kept of what it prints; the rest is read and dropped."""
 
 
 class LaunchSpec(BaseModel):
-    """One sandboxed process: the module to run, its writable folder, and the folder of its one socket."""
+    """One sandboxed process: its profile, the module to run, and for a runner its two folders."""
 
     model_config = ConfigDict(extra="forbid")
 
     session: str
-    workspace: Path
-    socket_directory: Path
+    profile: Profile = "runner"
+    workspace: Path | None = None
+    socket_directory: Path | None = None
     module: str = "runner.main"
     arguments: list[str] = Field(default_factory=list)
     uid: int | None = None
-    """The user ID to drop to when started as root; derived from the session when None."""
+    """The user ID to drop to when started as root, which is refused without one."""
     limits: Limits = Field(default_factory=Limits)
+
+    @model_validator(mode="after")
+    def _check_folders(self) -> Self:
+        wanted = self.profile == "runner"
+        if any((folder is not None) != wanted for folder in (self.workspace, self.socket_directory)):
+            raise ValueError("a runner has a workspace and a socket directory, an evaluator has neither")
+        return self
+
+    @property
+    def folders(self) -> list[Path]:
+        """The host folders that the sandbox is given."""
+        return [folder for folder in (self.workspace, self.socket_directory) if folder is not None]
 
 
 def session_uid(session: str, base: int) -> int:

@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 from pathlib import Path
+from typing import NamedTuple, NoReturn
 
 from runner.sandbox.bwrap import Bind, build_command, list_binds
 from runner.sandbox.seccomp import compile_filter
@@ -21,20 +22,44 @@ _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP, _PR_CAPBSET_READ = 38, 24, 23
 _STAGES = ("/mnt", "/media", "/srv")
 
 
+class Start(NamedTuple):
+    """What bubblewrap is started with."""
+
+    command: list[str]
+    environment: dict[str, str]
+    limits: Limits
+
+
 def main() -> None:
     """Read a LaunchSpec (JSON) and the path of bwrap from the arguments and become the sandbox."""
     spec, bwrap = LaunchSpec.model_validate_json(sys.argv[1]), sys.argv[2]
-    binds = list_binds(spec)
-    if os.getuid() == 0:
-        if not spec.uid:
-            sys.exit("Refusing to start bubblewrap as root: no user ID to drop to was given.")
-        binds = _stage(binds)
-        _drop(spec.uid)
-    _limit(spec.limits, own_uid=bool(spec.uid))
+    binds = drop_root(list_binds(spec), spec.uid)
+    execute(build_start(bwrap, binds, spec), own_uid=bool(spec.uid))
+
+
+def build_start(bwrap: str, binds: list[Bind], spec: LaunchSpec) -> Start:
+    """Everything that the profile asks for; the filter waits on an open descriptor that the command names."""
+    descriptor = _open_filter(compile_filter(unix_sockets=spec.profile == "runner"))
+    return Start(build_command(bwrap, binds, spec, descriptor), {}, spec.limits)
+
+
+def drop_root(binds: list[Bind], uid: int | None) -> list[Bind]:
+    """Give root up, if this is root; the binds as the new user can reach them. Exits when there is no user to be."""
+    if os.getuid() != 0:
+        return binds
+    if not uid:
+        sys.exit("Refusing to start bubblewrap as root: no user ID to drop to was given.")
+    staged = _stage(binds)
+    _drop(uid)
+    return staged
+
+
+def execute(start: Start, own_uid: bool) -> NoReturn:
+    """Apply the limits and become bubblewrap."""
+    _limit(start.limits, own_uid)
     _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    command = build_command(bwrap, binds, spec, _filter_descriptor())
     os.chdir("/")
-    os.execve(bwrap, command, {})
+    os.execve(start.command[0], start.command, start.environment)
 
 
 def _stage(binds: list[Bind]) -> list[Bind]:
@@ -80,9 +105,9 @@ def _limit(limits: Limits, own_uid: bool) -> None:
         resource.setrlimit(name, (bound, bound))
 
 
-def _filter_descriptor() -> int:
+def _open_filter(program: bytes) -> int:
     reader, writer = os.pipe()
-    os.write(writer, compile_filter())
+    os.write(writer, program)
     os.close(writer)
     os.set_inheritable(reader, True)
     return reader

@@ -82,7 +82,8 @@ def test_words_that_decide_nothing_keep_the_session_waiting(control: ControlServ
 
 
 def test_auto_approve_covers_plans_up_to_its_ceiling(control: ControlServer) -> None:
-    ceiling = {"maxUsd": "1.50", "expireTime": "2100-01-01T00:00:00Z"}
+    kinds = ["plan_approval", "promotion"]
+    ceiling = {"maxUsd": "1.50", "expireTime": "2100-01-01T00:00:00Z", "kinds": kinds}
     session = control.create("plan 1.50; promote; finish", autoApprove=ceiling)
     view = control.settle(session, "succeeded")
     assert view["plan"]["approvedBy"] == "autoApprove, set by admin@acct"

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from gateway import Gateway, Principal, RpcRecord, grants
+from gateway import Gateway, PlatformClient, Principal, RpcRecord, grants
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.database import open_engine
 from pilotlight.plan import GrantSpec, Phase, Plan, Rule
@@ -204,7 +204,7 @@ class Bench:
         """Run `work` with a gateway of its own on the same database, in a loop of its own."""
 
         async def run() -> Any:
-            async with httpx.AsyncClient(base_url=url or self.platform.url) as upstream:
+            async with PlatformClient(url or self.platform.url) as upstream:
                 gateway = Gateway(self.engine, self.settings, upstream, self.gateway.listener)
                 try:
                     return await work(gateway)
@@ -241,7 +241,7 @@ class Stage:
         self.platform: Any = None
         self.front: Any = None
         self.platform_url = self.front_url = ""
-        self.upstream = httpx.AsyncClient()
+        self.upstream = PlatformClient("")
 
     async def enter_platform(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -254,7 +254,7 @@ class Stage:
         await self.front(scope, receive, send)
 
 
-async def _live(receive: Any, send: Any, upstream: httpx.AsyncClient | None) -> None:
+async def _live(receive: Any, send: Any, upstream: PlatformClient | None) -> None:
     """The ASGI lifespan: the client to the platform closes in the loop that used it."""
     await receive()
     await send({"type": "lifespan.startup.complete"})

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 from sqlmodel import Session
 from starlette.requests import Request
 
-from gateway import Gateway, Principal, audit, grants
+from gateway import Gateway, PlatformClient, Principal, audit, grants
 from gateway.reaper import Reaper
 from manifest.registry import routes, shape_of
 from pilotlight.database import open_engine
@@ -47,7 +47,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) ->
 async def open_gateway(engine: Engine, platform: PlatformServer) -> AsyncGenerator[tuple[Gateway, httpx.AsyncClient]]:
     """A gateway on the real platform, and a client that is the session's runner."""
     settings = Settings(home=platform.home, account="acme", platform_key=SecretStr(platform.key))
-    async with httpx.AsyncClient(base_url=platform.base_url) as upstream:
+    async with PlatformClient(platform.base_url) as upstream:
         gateway = Gateway(engine, settings, upstream)
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -220,7 +220,7 @@ def test_the_official_clients_work_through_the_gateway(platform: PlatformServer,
     """The SDK, unchanged, as a user with a key of its own."""
     engine = open_engine(f"sqlite:///{tmp_path / 'control.db'}")
     settings = Settings(home=platform.home, account="acme", platform_key=SecretStr(platform.key))
-    upstream = httpx.AsyncClient(base_url=platform.base_url)
+    upstream = PlatformClient(platform.base_url)
     gateway = Gateway(engine, settings, upstream)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -13,6 +13,7 @@ from agent.turns import Ending, Turn, begin_turn, end_turn, recover
 from pilotlight.errors import Aborted
 from pilotlight.identity import bootstrap
 from pilotlight.question import Question, QuestionKind
+from pilotlight.settings import Settings
 
 TIME = "2026-01-01T00:00:00.000000Z"
 QUESTION = Question(question_id="q", kind=QuestionKind.MISSING_INPUT, text="Which?")
@@ -87,7 +88,7 @@ def test_after_a_restart_an_unfinished_turn_runs_again_under_a_new_epoch(engine:
     successor = begin(engine)
     assert (successor.turn, successor.epoch) == (1, 2)
     with pytest.raises(Aborted, match="lease"), writing(engine) as db:
-        ask_question(db, load_session(db, "s"), QUESTION, zombie.epoch)
+        ask_question(db, load_session(db, "s"), QUESTION, zombie.epoch, Settings())
     say(engine, zombie, "failed")
     assert end_turn(engine, zombie, Ending(1, "late")) is False
     assert status(engine) == "running"
@@ -98,7 +99,7 @@ def test_after_a_restart_a_turn_that_had_asked_waits_and_one_that_had_finished_e
 ) -> None:
     turn = begin(engine)
     with writing(engine) as db:
-        ask_question(db, load_session(db, "s"), QUESTION, turn.epoch)
+        ask_question(db, load_session(db, "s"), QUESTION, turn.epoch, Settings())
     assert status(engine) == "running"
     assert recover(engine) == []
     assert status(engine) == "waiting"
@@ -115,10 +116,10 @@ def test_a_question_id_stands_for_one_content(engine: Engine, pending: str) -> N
     turn = begin(engine)
     for _ in range(2):
         with writing(engine) as db:
-            ask_question(db, load_session(db, "s"), QUESTION.model_copy(), turn.epoch)
+            ask_question(db, load_session(db, "s"), QUESTION.model_copy(), turn.epoch, Settings())
     other = QUESTION.model_copy(update={"text": "Something else?"})
     with pytest.raises(Aborted, match="another content"), writing(engine) as db:
-        ask_question(db, load_session(db, "s"), other, turn.epoch)
+        ask_question(db, load_session(db, "s"), other, turn.epoch, Settings())
 
 
 def test_a_session_whose_creator_is_gone_fails(engine: Engine, pending: str) -> None:

@@ -33,6 +33,10 @@ def test_a_question_is_a_status_info_that_says_ask_user():
             "job: c1 j, JOB_STATE_RUNNING, step 5/10, loss 0.5000, eval loss 0.2500, 50%, ETA 61 s",
         ),
         ({"job": "j", "state": "JOB_STATE_PENDING", "loss": None}, "job: j, JOB_STATE_PENDING"),
+        (
+            {"job": "j", "state": "JOB_STATE_CANCELLED", "reason": "ended at its approved cost, $0.02"},
+            "job: j, JOB_STATE_CANCELLED, ended at its approved cost, $0.02",
+        ),
     ],
 )  # fmt: skip
 def test_jobs_tell_their_state_and_progress(payload: dict[str, Any], line: str):
@@ -44,6 +48,13 @@ def test_quiet_reads_are_left_out_and_refusals_never():
     assert format_event(event("rpc", **allowed)) is None
     refused = format_event(event("rpc", **allowed | {"verdict": "refused", "reason": "not in the manifest"}))
     assert refused == "[2026-05-18 20:31:12] rpc: GetModel accounts/a/models/m refused: not in the manifest"
+
+
+def test_what_the_reaper_ended_says_why():
+    call = {"method": "CancelSupervisedFineTuningJob", "resource": "accounts/a/jobs/j", "verdict": "allowed"}
+    more = {"rule": "approved-limit", "reason": "ended at its approved cost, $0.02", "cost": "0.020010"}
+    printed = format_event(event("rpc", **call, **more))
+    assert printed == "[2026-05-18 20:31:12] rpc: accounts/a/jobs/j ended at its approved cost, $0.02: $0.020010"
 
 
 HOSTILE = st.text() | st.just(

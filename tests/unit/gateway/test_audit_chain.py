@@ -1,5 +1,6 @@
 """Any edit, removal or reordering of the audit is found; cutting off its end is found against an exported head."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy.exc import DatabaseError
 from gateway import audit
 from gateway.tables import AuditRow, create_tables
 from pilotlight.database import open_engine
+from pilotlight.plan import canonical_json
 
 ROWS = 12
 
@@ -53,6 +55,20 @@ def test_the_table_is_append_only(engine: Engine) -> None:
 def test_an_edit_of_any_column_is_found(engine: Engine, column: str) -> None:
     report = tamper(engine, f"UPDATE gateway_audit SET {column} = 'x' || {column} WHERE seq = 5")
     assert report.first_bad == 5
+
+
+def test_a_forged_row_with_a_fitting_hash_breaks_the_next(engine: Engine) -> None:
+    with engine.connect() as db:
+        row = dict(db.execute(text("SELECT * FROM gateway_audit WHERE seq = 5")).mappings().one())
+    forged = row | {"verdict": "denied"}
+    body = {name: value for name, value in forged.items() if name not in ("previous", "hash")}
+    digest = hashlib.sha256((row["previous"] + canonical_json(body)).encode()).hexdigest()
+    report = tamper(
+        engine,
+        f"UPDATE gateway_audit SET verdict = 'denied', hash = '{digest}' WHERE seq = 5",
+        f"UPDATE gateway_audit SET previous = '{digest}' WHERE seq = 6",
+    )
+    assert report.first_bad == 6
 
 
 @pytest.mark.parametrize("seq", [1, 6, ROWS - 1])

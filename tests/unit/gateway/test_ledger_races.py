@@ -12,8 +12,8 @@ import pytest
 from sqlmodel import Session, text
 
 from gateway import grants, ledger
-from gateway.rules import Uncovered
 from gateway.tables import create_tables
+from gateway.uncovered import Uncovered
 from manifest.decide import decide
 from manifest.facts import Call, Caller, RequestFacts
 from pilotlight.database import open_engine

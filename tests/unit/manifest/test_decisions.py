@@ -126,6 +126,26 @@ def test_users_may_send_what_we_do_not_know_but_not_a_second_spelling() -> None:
     assert ask("POST", path, {"brandNew": "accounts/other/models/m"}, caller=ann).rule == "account"
 
 
+def test_a_body_is_refused_where_there_is_none_even_without_a_header_that_announces_it() -> None:
+    facts = RequestFacts("GET", b"/v1/accounts/acme/models", body=b"{}")
+    assert (decide(facts, SESSION).rule, decide(facts, Caller("acme", "ann")).rule) == ("body", "body")
+
+
+def test_length_and_chunked_exclude_each_other() -> None:
+    both = [JSON, (b"content-length", b"2"), (b"transfer-encoding", b"chunked")]
+    path = b"/v1/accounts/acme/supervisedFineTuningJobs"
+    assert decide(RequestFacts("POST", path, headers=both, body=b"{}"), SESSION).rule == "header"
+    assert decide(RequestFacts("POST", path, headers=both[::2], body=b"{}"), SESSION).allowed
+
+
+@pytest.mark.parametrize(("depth", "rule"), [(20, "allowed"), (40, "body"), (100_000, "body")])
+def test_nesting_is_bounded(depth: int, rule: str) -> None:
+    raw = b'{"wandbConfig": {"x": ' + b"[" * depth + b"]" * depth + b"}}"
+    headers = [JSON, (b"content-length", str(len(raw)).encode())]
+    facts = RequestFacts("POST", b"/v1/accounts/acme/supervisedFineTuningJobs", b"", headers, raw)
+    assert decide(facts, SESSION).rule == rule
+
+
 def test_queries_are_closed() -> None:
     models = "/v1/accounts/acme/models"
     assert ask("GET", models, query="pageSize=5&filter=kind%3D%22X%22&order_by=name").allowed

@@ -61,6 +61,16 @@ class Control:
         self.downloads = 0
         self.asleep = 2
         self.failing: set[str] = set()
+        self.limited: dict[str, int] = {}
+        """Per job, by the end of its ID: after so many of its three steps it is ended at its approved cost."""
+        self.ended: list[dict[str, Any]] = []
+        self.tells_ended = True
+        """False: what is in `limited` was cancelled by hand."""
+        self.lost: set[str] = set()
+        """Deployments, by the end of their ID, that are ended at their time limit before they are ready."""
+        self.refusing: dict[str, str] = {}
+        """Per method: the rule that the gateway refuses it by."""
+        self.so_far = "0.010000"
         self.loss: Callable[[dict[str, Any]], float] = lambda body: 0.4 + abs(16 - body["loraRank"]) / 100
         self.base_loss = 4.5
         self.epoch = 0
@@ -89,7 +99,10 @@ class Control:
         if question.kind != "missing_input" and decision is None:
             decision = Decision.APPROVE
         if decision is Decision.APPROVE and question.plan_hash:
-            self.grants += [g for g in self.plans[question.plan_hash].grants if g.gate == question.kind]
+            plan = self.plans[question.plan_hash]
+            gate = "promotion" if question.kind == "promotion" else "plan_approval"
+            self.grants = [g for g in self.grants if g in plan.grants]
+            self.grants += [g for g in plan.grants if g.gate == gate and g not in self.grants]
         self.answers[question.question_id] = Answer(
             question_id=question.question_id,
             text=text,
@@ -97,6 +110,13 @@ class Control:
             changes=changes,
             plan_hash=question.plan_hash,
         )
+
+    def end(self, resource: str, limit: str = "cost") -> None:
+        """What the reaper does at an approved limit, as the Turn API tells it."""
+        if self.tells_ended and all(ended["resource"] != resource for ended in self.ended):
+            reason = f"ended at its approved {limit}, $0.03"
+            amounts = {"approved": "0.030000", "spent": "0.030000", "settled": True}
+            self.ended.append({"resource": resource, "limit": limit, "reason": reason, **amounts})
 
     def forget_end(self) -> None:
         """As after a reopening of the session."""
@@ -108,6 +128,15 @@ class Control:
 
 def _error(code: int, status: str, message: str, **headers: str) -> JSONResponse:
     return JSONResponse({"error": {"code": code, "status": status, "message": message}}, code, headers)
+
+
+def _refusal(method: str, rule: str) -> JSONResponse:
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": rule, "domain": "pilotlight.gateway"}
+    code, status = (
+        (403, "PERMISSION_DENIED") if rule in ("spend.expired", "spend.rules") else (429, "RESOURCE_EXHAUSTED")
+    )
+    error = {"code": code, "status": status, "message": f"{method} was refused by {rule}", "details": [info]}
+    return JSONResponse({"error": error}, code)
 
 
 class Server:
@@ -208,7 +237,8 @@ class Server:
         return JSONResponse(found.model_dump(mode="json", by_alias=True))
 
     async def cost(self, _: Request) -> Response:
-        return JSONResponse({"soFar": "0.010000", "reserved": "0", "approved": "1", "lines": [], "running": []})
+        known = {"soFar": self.c.so_far, "reserved": "0", "approved": "1", "lines": [], "running": []}
+        return JSONResponse(known | {"ended": self.c.ended})
 
     async def finish(self, request: Request) -> Response:
         self.c.finished = await request.json()
@@ -226,6 +256,8 @@ class Server:
             if key in self.c.effects:
                 known, reply = self.c.effects[key]
                 return JSONResponse(reply) if known == digest else _error(409, "ABORTED", f"{key} was another request")
+            if rule := self.c.refusing.get(method):
+                return _refusal(method, rule)
             if method and not self._granted(method, dict(request.query_params), body):
                 return _error(403, "PERMISSION_DENIED", f"no grant covers this {method}")
             reply = make(body)
@@ -320,7 +352,11 @@ class Server:
             running |= {"loss": 2.0 - step / 2, "evalLoss": self.c.base_loss if step == 0 else self.c.loss(job)}
             job["localProgress"] = running
             job["state"] = "JOB_STATE_RUNNING" if step < 3 else "JOB_STATE_COMPLETED"
-            if step == 3 and request.path_params["id"].split("-")[-1] in self.c.failing:
+            limit = self.c.limited.get(request.path_params["id"].removeprefix(f"ft-{SESSION}-"))
+            if limit is not None and step >= limit:
+                job |= {"state": "JOB_STATE_CANCELLED", "status": {"message": "Cancelled by request."}}
+                self.c.end(job["name"])
+            elif step == 3 and request.path_params["id"].split("-")[-1] in self.c.failing:
                 job |= {"state": "JOB_STATE_FAILED", "status": {"code": "INTERNAL", "message": "out of memory"}}
         return JSONResponse(job)
 
@@ -335,7 +371,13 @@ class Server:
         return await self._effect(request, make, "CreateDeployment")
 
     async def get_deployment(self, request: Request) -> Response:
-        found = dict(self.c.deployments[self._name(request, "deployments")])
+        name = self._name(request, "deployments")
+        if request.path_params["id"].removeprefix(f"ft-{SESSION}-") in self.c.lost:
+            self.c.deployments.pop(name, None)
+            self.c.end(name, "time")
+        if name not in self.c.deployments:
+            return JSONResponse({"code": 5, "message": f"{name} not found"}, 404)
+        found = dict(self.c.deployments[name])
         self.c.deployments[found["name"]]["state"] = "READY"
         return JSONResponse(found)
 

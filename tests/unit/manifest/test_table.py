@@ -22,7 +22,7 @@ CONTROL = re.compile(
     r"|ListEstimates|(Create|List|Get|Update|Cancel|Cleanup|Delete)Sessions?|(List|Stream)SessionEvents"
     r"|(List|Get)SessionArtifacts?"
 )
-INFERENCE = re.compile(r"CreateChatCompletion|CreateCompletion|CreateMessage")
+INFERENCE = re.compile(r"CreateChatCompletion|CreateCompletion|CreateMessage|CreatePlannerMessage")
 UPLOADS = re.compile(
     r"Get(Dataset|Model|Evaluator)UploadEndpoint|UploadDataset|PrepareModel|Validate(Dataset|Evaluator)Upload"
 )
@@ -48,7 +48,7 @@ MANIFEST = {
     *(f"{verb}{job}Job{'s' * (verb == 'List')}" for verb in ("Create", "Get", "List") for job in JOBS),
     *("GetDpoJobMetricsFileEndpoint", "GetEvaluationJobExecutionLogEndpoint"),
     *("GetTrainingShape", "ListTrainingShapes"),
-    *("CreateChatCompletion", "CreateCompletion", "CreateMessage", "ListInferenceModels"),
+    *("CreateChatCompletion", "CreateCompletion", "CreateMessage", "ListInferenceModels", "CreatePlannerMessage"),
 }
 COSTS = {*(f"Create{job}Job" for job in JOBS), "CreateDeployment"}
 
@@ -68,7 +68,7 @@ def documented(route: Route, kind: str, role: str, account: str, owner: str) -> 
     method = route.method
     if kind != "key" and not within_manifest(method, kind, owner):
         return False
-    if CONTROL.fullmatch(method):
+    if CONTROL.fullmatch(method) or (method == "CreatePlannerMessage" and kind != "session"):
         return False
     if method == "ImportModel":
         return role == "admin" and account == "fireworks"

@@ -116,6 +116,8 @@ def _fields(rules: dict[str, Rule], call: Call) -> dict[str, Any]:
 def _flatten(rules: dict[str, Rule], prefix: str, value: dict[str, Any], into: dict[str, Any]) -> None:
     for key, inner in value.items():
         name = f"{prefix}.{key}"
+        if "." in key:
+            raise Uncovered("spend.rules", f"{_show(name)} would read as a field within another")
         if isinstance(inner, dict) and name not in rules and any(other.startswith(f"{name}.") for other in rules):
             _flatten(rules, name, inner, into)
         else:

@@ -4,6 +4,8 @@ parse -> which method -> manifest -> surface -> account of the path -> query, bo
 Spend is checked by the gateway afterwards: it needs the ledger.
 """
 
+from typing import Any
+
 from manifest.facts import Call, Caller, Owner, OwnerLookup, Refusal, RequestFacts, Verdict
 from manifest.grammar import check_headers, parse_json, parse_path, parse_query
 from manifest.pilot import PRESETS, pilot_methods
@@ -32,6 +34,7 @@ def decide(request: RequestFacts, caller: Caller, owner_of: OwnerLookup = unknow
         _check_ceiling(route, entry, caller)
         _check_path_account(route, params, caller)
         call = _parse(request, call, caller)
+        _check_withheld(call, entry, caller)
         _check_role(call, caller, owner_of)
         _check_created(call, entry, caller, owner_of)
     except Refusal as refusal:
@@ -85,6 +88,18 @@ def _parse(request: RequestFacts, head: Call, caller: Caller) -> Call:
     return Call(route, head.path, head.params, query, body, reader.references)
 
 
+def _check_withheld(call: Call, entry: PilotEntry | None, caller: Caller) -> None:
+    if not caller.bound or entry is None:
+        return
+    for field in entry.withheld:
+        where, *path = field.split(".")
+        value: Any = dict(call.query) if where == "query" else call.body
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        if value is not None:
+            raise Refusal("manifest", f"{call.route.method}: the preset pilot does not include the field {field}.")
+
+
 def _check_role(call: Call, caller: Caller, owner_of: OwnerLookup) -> None:
     action = call.route.action
     owns = False
@@ -106,9 +121,16 @@ def _check_created(call: Call, entry: PilotEntry | None, caller: Caller, owner_o
     if entry.target == "created":
         names.append(call.resource)
     for name in names:
-        owner = owner_of(name)
-        mine = owner is not None and (
-            owner.session == caller.session if caller.session is not None else owner.user == caller.user
-        )
-        if not mine:
+        if not _is_mine(owner_of(name), caller):
             raise Refusal("created", f"{call.route.method}: {name} was not created by this session.")
+    for name in (name for access, name in call.references if access == "new"):
+        owner = owner_of(name)
+        if owner is not None and not _is_mine(owner, caller):
+            raise Refusal("created", f"{call.route.method}: {name} exists and was not created by this session.")
+
+
+def _is_mine(owner: Owner | None, caller: Caller) -> bool:
+    if owner is None:
+        return False
+    mine, theirs = (caller.session, owner.session) if caller.session is not None else (caller.user, owner.user)
+    return bool(mine) and mine == theirs

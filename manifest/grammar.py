@@ -157,6 +157,13 @@ def _constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
+def _bounded(text: str) -> int:
+    value = int(text) if len(text) <= 20 else 1 << 64
+    if not -(1 << 63) <= value < 1 << 64:
+        raise ValueError(f"{text[:20]} is no 64-bit integer")
+    return value
+
+
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
@@ -182,4 +189,4 @@ def _show(raw: bytes) -> str:
     return repr(raw[:60].decode("latin-1"))
 
 
-_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite)
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite, parse_int=_bounded)

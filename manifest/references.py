@@ -12,9 +12,10 @@ from pilotlight.names import CATALOGUE_ACCOUNT, ID_PATTERN
 
 _NAME = re.compile(r"accounts/([a-z0-9][a-z0-9-]{0,62})/([A-Za-z]{1,40})/([A-Za-z0-9][A-Za-z0-9._-]{0,62})\Z")
 _SHORT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
-_MENTION = re.compile(r"accounts/([^/\s\"']*)", re.IGNORECASE)
+_MENTION = re.compile(r"accounts(?:/|\\|%2f)([^/\\%\s\"']*)", re.IGNORECASE)
+_CLIMB = re.compile(r"accounts[/\\%][^\s\"']*[/\\f]\.\.?(?:[/\\%]|\Z)", re.IGNORECASE)
+"""A name that leaves its account again, for a reader that resolves dot segments."""
 _INT64 = re.compile(r"-?(?:0|[1-9][0-9]{0,18})\Z")
-_TARGETS = ("models", "deployments")
 
 
 class Reader:
@@ -96,7 +97,8 @@ class Reader:
         if len(parts) == 1 and not self.strict and _SHORT.match(parts[0]):
             return
         names = [_NAME.match(part) for part in parts]
-        if len(parts) not in (1, 2) or any(match is None or match[2] not in _TARGETS for match in names):
+        kinds = [match[2] if match else "" for match in names]
+        if kinds not in (["models"], ["deployments"], ["models", "deployments"]):
             raise self._bad(where, "expected accounts/<account>/models|deployments/<id>, optionally #<deployment>")
         for match in names:
             if match is not None:
@@ -106,8 +108,10 @@ class Reader:
     def _scan(self, value: Any, where: str) -> None:
         """Refuse a mention of another account in a value of no particular type."""
         if isinstance(value, str):
-            if "accounts/" not in value.lower():
+            if "accounts" not in value.lower():
                 return
+            if self.strict and _CLIMB.search(value):
+                raise self._bad(where, "a resource name has no dot segments")
             found = _MENTION.findall(value) if self.strict else _MENTION.findall(value)[: value.startswith("accounts/")]
             for account in found:
                 self._check_account(account, where, public=True)
@@ -137,9 +141,9 @@ def _has_type(value: Any, kind: str) -> bool:
         case "id":
             return isinstance(value, str) and bool(ID_PATTERN.match(value))
         case "integer":
-            return (isinstance(value, int) and not isinstance(value, bool)) or (
-                isinstance(value, str) and bool(_INT64.match(value))
-            )
+            if isinstance(value, str) and _INT64.match(value):
+                value = int(value)
+            return isinstance(value, int) and not isinstance(value, bool) and -(1 << 63) <= value < 1 << 63
         case "number":
             return isinstance(value, int | float) and not isinstance(value, bool)
         case "boolean":

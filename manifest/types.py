@@ -39,8 +39,13 @@ class PilotEntry(_Closed):
     verb: Verb | None = None
     path: str | None = None
     routable: bool = Field(default=True, description="False: named in the documents, absent from the public REST API")
+    cloud_only: bool = Field(default=False, description="True: the local platform does not offer it and answers 501")
     target: Literal["any", "created"] = Field(
         default="any", description="created: only on a resource that the same session created"
+    )
+    withheld: list[str] = Field(
+        default_factory=list,
+        description="Fields that the preset may not send: they publish, replace, or reach outside of the platform",
     )
     billing: Literal["job", "deployment", "call"] | None = Field(
         default=None, description="How a spend or infer call is reserved and settled"

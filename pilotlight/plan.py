@@ -121,6 +121,14 @@ class Rule(Wire):
     """For content that cannot be listed in advance (the messages of an evaluation): any value of this size as JSON."""
     is_equals: bool = False
 
+    @model_validator(mode="after")
+    def _check_one_kind(self) -> Self:
+        ranged = self.minimum is not None or self.maximum is not None
+        kinds = [self.is_equals, self.one_of is not None, self.max_bytes is not None, ranged]
+        if sum(kinds) != 1 or (self.equals is not None and not self.is_equals):
+            raise ValueError("a rule is exactly one of equals (with isEquals), oneOf, maxBytes, minimum/maximum")
+        return self
+
     @classmethod
     def exactly(cls, value: Any) -> "Rule":
         """The field must equal `value` (JSON equality, types included)."""

@@ -233,7 +233,9 @@ def test_the_session_limit_caps_plans_and_calls(bench: Any, job_grant: Any, plan
 
 
 def test_a_grant_for_a_free_method_is_refused(bench: Any, job_grant: Any, plan_of: Any) -> None:
-    spec = GrantSpec.model_validate(job_grant().model_dump() | {"method": "DeleteModel", "rules": {"a": Rule()}})
+    spec = GrantSpec.model_validate(
+        job_grant().model_dump() | {"method": "DeleteModel", "rules": {"a": Rule(minimum=0)}}
+    )
     with Session(bench.engine) as db, db.begin(), pytest.raises(Exception, match="DeleteModel"):
         grants.write(db, SESSION, plan_of([spec]), "plan_approval", "ann")
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from sqlalchemy import Connection, text
 
 from gateway.rules import Grant, Uncovered, Worst, check_rules, worst_case
-from gateway.statements import run, savepoint
+from gateway.statements import change, fetch, savepoint
 from manifest.facts import Call
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.plan import Rule
@@ -66,7 +66,7 @@ def reserve(
     Raises Uncovered: there is no grant, none covers the call's fields, or what covers them is used up.
     """
     method = call.route.method
-    rows = run(db, _ACTIVE, {"session": session, "method": method}).all()
+    rows = fetch(db, _ACTIVE, {"session": session, "method": method})
     problem = Uncovered("spend.no-grant", "no approved plan of this session permits it")
     for row in rows:
         grant = Grant(*row)
@@ -87,17 +87,17 @@ def settle(db: Connection, reservation: int, actual: int, reason: str = "") -> b
 def release(db: Connection, held: Held) -> None:
     """Give everything back: the call certainly did not happen."""
     if held.reservation is None or _close(db, held.reservation, "released", 0, "the call was refused upstream"):
-        run(db, _UNTAKE, {"id": held.grant})
+        db.execute(_UNTAKE, {"id": held.grant})
 
 
 def accrue(db: Connection, reservation: int, actual: int) -> None:
     """Note what a running thing has cost so far."""
-    run(db, _ACCRUE, {"id": reservation, "actual": actual})
+    db.execute(_ACCRUE, {"id": reservation, "actual": actual})
 
 
 def confirm(db: Connection, reservation: int, resource: str) -> None:
     """The platform said that `resource` exists."""
-    run(db, _CONFIRM, {"id": reservation, "resource": resource, "yes": True})
+    db.execute(_CONFIRM, {"id": reservation, "resource": resource, "yes": True})
 
 
 @lru_cache(256)
@@ -110,9 +110,9 @@ def _take(db: Connection, grant: Grant, worst: Worst, account: str, billing: str
     # both counters or neither: a savepoint, since the caller still records the refusal in this transaction
     with savepoint(db):
         values = {"id": grant.id, "amount": worst.micros, "now": to_rfc3339(moment), "session": grant.session}
-        if run(db, _TAKE, values).rowcount != 1:
+        if change(db, _TAKE, values) != 1:
             raise Uncovered(*_why_not(grant, worst, to_rfc3339(moment)))
-        if run(db, _HOLD, values).rowcount != 1:
+        if change(db, _HOLD, values) != 1:
             raise Uncovered("spend.limit", "the session's spend limit is reached")
         if billing == "call" and worst.micros == 0:
             return Held(grant.id, 0, None)
@@ -125,7 +125,7 @@ def _take(db: Connection, grant: Grant, worst: Worst, account: str, billing: str
             "no": False,
             "replicas": worst.replicas,
         }
-        return Held(grant.id, worst.micros, run(db, _INSERT, row).scalar_one())
+        return Held(grant.id, worst.micros, fetch(db, _INSERT, row)[0][0])
 
 
 def _why_not(grant: Grant, worst: Worst, moment: str) -> tuple[str, str]:
@@ -139,15 +139,15 @@ def _why_not(grant: Grant, worst: Worst, moment: str) -> tuple[str, str]:
 
 def _close(db: Connection, reservation: int, state: str, actual: int, reason: str) -> bool:
     values = {"id": reservation, "state": state, "actual": actual, "reason": reason, "now": to_rfc3339(now())}
-    row = run(db, _CLOSE, values).first()
+    row = db.execute(_CLOSE, values).first()
     if row is None:
         return False
-    run(db, _SETTLE_GRANT, {"id": row.grant_id, "amount": row.amount_micros, "actual": actual})
-    run(db, _SETTLE_LIMIT, {"session": row.session, "change": actual - row.amount_micros})
+    db.execute(_SETTLE_GRANT, {"id": row.grant_id, "amount": row.amount_micros, "actual": actual})
+    db.execute(_SETTLE_LIMIT, {"session": row.session, "change": actual - row.amount_micros})
     return True
 
 
 def held_by(db: Connection, reservation: int) -> Held | None:
     """What an active reservation holds; None when it was settled."""
-    row = run(db, _HELD, {"id": reservation}).first()
+    row = db.execute(_HELD, {"id": reservation}).first()
     return Held(row.grant_id, row.amount_micros, reservation) if row else None

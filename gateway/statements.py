@@ -3,28 +3,28 @@
 SQLAlchemy's `execute` costs ten times what SQLite needs for them. What is given up: type conversion and named columns.
 """
 
-from collections.abc import Generator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Dialect, TextClause, text
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 
+_T = TypeVar("_T")
+_NONE: Mapping[str, Any] = {}
 _SAVE, _BACK, _RELEASE = (text(f"{verb} SAVEPOINT gateway") for verb in ("", "ROLLBACK TO", "RELEASE"))
 
 
-def change(db: Connection, statement: TextClause, values: Mapping[str, Any] | None = None) -> int:
+def change(db: Connection, statement: TextClause, values: Mapping[str, Any] = _NONE) -> int:
     """Run a statement that returns nothing; how many rows it changed. Raises sqlalchemy.exc.DBAPIError."""
-    with _executed(db, statement, values) as cursor:
-        return cursor.rowcount
+    return _run(db, statement, values, lambda cursor: cursor.rowcount)
 
 
-def fetch(db: Connection, statement: TextClause, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+def fetch(db: Connection, statement: TextClause, values: Mapping[str, Any] = _NONE) -> list[tuple[Any, ...]]:
     """All rows of a query, or of a RETURNING. Raises sqlalchemy.exc.DBAPIError."""
-    with _executed(db, statement, values) as cursor:
-        return list(cursor.fetchall())
+    return _run(db, statement, values, lambda cursor: list(cursor.fetchall()))
 
 
 @contextmanager
@@ -40,19 +40,19 @@ def savepoint(db: Connection) -> Generator[None]:
     change(db, _RELEASE)
 
 
-@contextmanager
-def _executed(db: Connection, statement: TextClause, values: Mapping[str, Any] | None) -> Generator[DBAPICursor]:
+def _run(db: Connection, statement: TextClause, values: Mapping[str, Any], read: Callable[[DBAPICursor], _T]) -> _T:
     sql, order = _compile(statement, db.dialect)
-    given = values or {}
-    found: Any = dict(given) if order is None else tuple(given[name] for name in order)
+    given: Any = dict(values) if order is None else tuple([values[name] for name in order])
     if not db.in_transaction():
         db.begin()
-    with closing(db.connection.cursor()) as cursor:
-        try:
-            cursor.execute(sql, found)
-            yield cursor
-        except db.dialect.loaded_dbapi.Error as error:
-            raise DBAPIError.instance(sql, found, error, db.dialect.loaded_dbapi.Error, dialect=db.dialect) from error
+    cursor = db.connection.cursor()
+    try:
+        cursor.execute(sql, given)
+        return read(cursor)
+    except db.dialect.loaded_dbapi.Error as error:
+        raise DBAPIError.instance(sql, given, error, db.dialect.loaded_dbapi.Error, dialect=db.dialect) from error
+    finally:
+        cursor.close()
 
 
 @lru_cache(256)

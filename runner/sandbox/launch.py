@@ -14,7 +14,7 @@ from runner.sandbox.seccomp import MACHINES
 from runner.sandbox.spec import LaunchSpec
 from runner.sandbox.watchdog import guard_memory
 
-_STAGE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from runner.sandbox.stage import main; main()"
+_STAGE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from {module} import main; main()"
 _GUARDS: set["asyncio.Task[int]"] = set()
 
 
@@ -42,14 +42,25 @@ async def spawn(spec: LaunchSpec, *, stdin: int, pass_fds: Sequence[int] = ()) -
 
 def prepare(spec: LaunchSpec) -> list[str]:
     """Check the host, hand the folders to the session's user ID, and return the command to run."""
+    return stage_command("runner.sandbox.stage", spec, prepare_host(spec))
+
+
+def prepare_host(spec: LaunchSpec) -> str:
+    """The path of bwrap, when the host can run `spec`; its folders belong to the session's user ID then."""
     bwrap = find_bwrap()
     if os.getuid() == 0:
         if not spec.uid:
             raise FailedPrecondition("The sandbox was asked for without a user ID to drop to.")
         for folder in spec.folders:
             _give(folder, spec.uid)
+    return bwrap
+
+
+def stage_command(module: str, spec: LaunchSpec, bwrap: str) -> list[str]:
+    """Run `main` of a stage module with the specification and the path of bwrap as its arguments."""
     root = Path(__file__).resolve().parents[2]
-    return [sys.executable, "-I", "-B", "-c", _STAGE, str(root), spec.model_dump_json(), bwrap]
+    code = _STAGE.format(module=module)
+    return [sys.executable, "-I", "-B", "-c", code, str(root), spec.model_dump_json(), bwrap]
 
 
 def find_bwrap() -> str:

@@ -1,4 +1,4 @@
-"""The sandbox on this host: every protection holds, each probe can fail, and nothing starts without protections."""
+"""The launcher on this host: what it starts, and that nothing starts without protections."""
 
 import asyncio
 import os
@@ -11,7 +11,6 @@ import pytest
 
 from pilotlight.errors import FailedPrecondition
 from runner.sandbox.bwrap import build_command, list_binds
-from runner.sandbox.check import check_sandbox
 from runner.sandbox.launch import launch, prepare
 from runner.sandbox.seccomp import MACHINES, compile_filter
 from runner.sandbox.spec import LaunchSpec, session_uid
@@ -35,12 +34,6 @@ def run(spec: LaunchSpec) -> tuple[int | None, str, str]:
     return asyncio.run(start())
 
 
-def test_every_protection_holds_on_this_host() -> None:
-    findings = asyncio.run(check_sandbox())
-    assert len(findings) > 60
-    assert [finding for finding in findings if not finding.ok] == []
-
-
 def test_module_runs_in_the_workspace_and_only_there(spec: LaunchSpec) -> None:
     code, output, complaint = run(spec.model_copy(update={"module": "platform"}))
     assert (code, complaint) == (0, "")
@@ -59,6 +52,7 @@ def test_workspace_belongs_to_the_session_and_host_is_unchanged(spec: LaunchSpec
     before = Path("/proc/self/mounts").read_text()
     run(spec.model_copy(update={"module": "platform"}))
     assert Path("/proc/self/mounts").read_text() == before
+    assert spec.workspace is not None
     assert spec.workspace.stat().st_uid == (UID or os.getuid())
 
 

@@ -6,12 +6,13 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pilotlight.errors import FailedPrecondition
 from runner.sandbox.seccomp import MACHINES
-from runner.sandbox.spec import LaunchSpec
+from runner.sandbox.spec import LaunchSpec, write_spec
 from runner.sandbox.watchdog import guard_memory
 
 _STAGE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from {module} import main; main()"
@@ -57,13 +58,13 @@ def prepare_host(spec: LaunchSpec) -> str:
 
 
 def stage_command(module: str, spec: LaunchSpec, bwrap: str) -> list[str]:
-    """Run `main` of a stage module with the specification and the path of bwrap as its arguments."""
+    """Run `main` of a stage module: its arguments are the specification, the path of bwrap and this process's ID."""
     root = Path(__file__).resolve().parents[2]
     code = _STAGE.format(module=module)
-    return [sys.executable, "-I", "-B", "-c", code, str(root), spec.model_dump_json(), bwrap]
+    return [sys.executable, "-I", "-B", "-c", code, str(root), write_spec(spec), bwrap, str(os.getpid())]
 
 
-def find_bwrap() -> str:
+def find_bwrap(search: str = "/usr/bin:/usr/local/bin:/bin") -> str:
     """The path of bubblewrap. Raises FailedPrecondition with the repair command."""
     if sys.platform != "linux":
         raise FailedPrecondition(
@@ -72,7 +73,7 @@ def find_bwrap() -> str:
         )
     if platform.machine() not in MACHINES:
         raise FailedPrecondition(f"The sandbox has no system-call filter for {platform.machine()}.")
-    if not (path := shutil.which("bwrap", path="/usr/bin:/usr/local/bin:/bin")):
+    if not (path := shutil.which("bwrap", path=search)):
         raise FailedPrecondition(
             "bubblewrap is not installed, and nothing is ever run without the sandbox.",
             hint="Install it: `sudo apt-get install bubblewrap` (Debian, Ubuntu) or `sudo dnf install bubblewrap`.",
@@ -81,12 +82,10 @@ def find_bwrap() -> str:
 
 
 def _give(folder: Path, uid: int) -> None:
-    for path in _walk(folder):
-        if path.lstat().st_uid != uid:
-            os.chown(path, uid, uid, follow_symlinks=False)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    yield folder
-    for parent, folders, files in os.walk(folder, followlinks=False):
-        yield from (Path(parent, name) for name in (*folders, *files))
+    os.chown(folder, uid, uid, follow_symlinks=False)
+    # By descriptors: a process of an earlier turn may still be swapping folders for links while root walks here.
+    for _, folders, files, parent in os.fwalk(folder, follow_symlinks=False):
+        for name in (*folders, *files):
+            with suppress(FileNotFoundError):
+                if os.lstat(name, dir_fd=parent).st_uid != uid:
+                    os.chown(name, uid, uid, dir_fd=parent, follow_symlinks=False)

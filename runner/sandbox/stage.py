@@ -8,17 +8,18 @@ own, which ends with the process: the host's mount table is never touched. Witho
 import ctypes
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from runner.sandbox.bwrap import Bind, build_command, list_binds
 from runner.sandbox.seccomp import compile_filter
-from runner.sandbox.spec import LaunchSpec
+from runner.sandbox.spec import LaunchSpec, read_spec
 
 _CLONE_NEWNS = 0x20000
 _MS_BIND, _MS_REC, _MS_PRIVATE, _MS_NOSUID_NODEV = 0x1000, 0x4000, 0x40000, 0x6
-_PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP, _PR_CAPBSET_READ = 38, 24, 23
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP, _PR_CAPBSET_READ = 1, 38, 24, 23
 _STAGES = ("/mnt", "/media", "/srv")
 
 
@@ -31,9 +32,10 @@ class Start(NamedTuple):
 
 
 def main() -> None:
-    """Read a LaunchSpec (JSON) and the path of bwrap from the arguments and become the sandbox."""
-    spec, bwrap = LaunchSpec.model_validate_json(sys.argv[1]), sys.argv[2]
+    """Read a LaunchSpec (JSON), the path of bwrap and the launcher's process ID, and become the sandbox."""
+    spec, bwrap = read_spec(sys.argv[1]), sys.argv[2]
     binds = drop_root(list_binds(spec), spec.uid)
+    bind_life(int(sys.argv[3]))
     execute(build_start(bwrap, binds, spec))
 
 
@@ -52,6 +54,13 @@ def drop_root(binds: list[Bind], uid: int | None) -> list[Bind]:
     staged = _stage(binds)
     _drop(uid)
     return staged
+
+
+def bind_life(parent: int) -> None:
+    """End with the launcher, from now on and not only once bubblewrap has started. Exits when it has ended already."""
+    _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit("Whoever started this sandbox has ended.")
 
 
 def execute(start: Start) -> NoReturn:

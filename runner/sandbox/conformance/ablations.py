@@ -19,10 +19,11 @@ _LARGE = str(64 << 20)
 
 
 def ablate(start: Start, names: str, bait: Bait) -> Start:
-    """Apply ablations, joined by "+"; the probes are then started without the check of boot.py."""
-    for name in names.split("+"):
-        start = ABLATIONS[name](start, bait)
-    return start._replace(command=_replace(start.command, [_BOOT], [_ENTER]))
+    """Apply ablations, joined by "+"; the probes start without the check of boot.py then, unless `boot` is named."""
+    wanted = names.split("+")
+    for name in wanted:
+        start = ABLATIONS[name](start, bait) if name != "boot" else start
+    return start if "boot" in wanted else start._replace(command=_replace(start.command, [_BOOT], [_ENTER]))
 
 
 def extra_binds(names: str, bait: Bait) -> list[Bind]:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from runner.sandbox.conformance.probe import Bait
@@ -56,7 +57,7 @@ def lay_bait(gateway: Path, limits: Limits) -> Generator[Bait]:
             queue=_queue(stack, f"/{name}"),
             shm_file=str(shm),
             namespaces={entry.name: str(entry.readlink()) for entry in Path("/proc/self/ns").iterdir()},
-            limits={key: int(value) for key, value in limits.model_dump().items()},
+            limits={key: int(value) for key, value in asdict(limits).items()},
         )
 
 

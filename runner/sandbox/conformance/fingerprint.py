@@ -27,7 +27,7 @@ def take_fingerprint(uid: int | None) -> Fingerprint:
 
 
 def await_unchanged(before: Fingerprint, uid: int | None) -> str:
-    """What still differs from `before` after a few seconds: bubblewrap ends a moment before its first process inside."""
+    """What still differs from `before` after a few seconds: bubblewrap ends just before its first process inside."""
     end = time.monotonic() + _PATIENCE_SECONDS
     while changed := compare_fingerprints(before, take_fingerprint(uid)):
         if time.monotonic() > end:

@@ -9,16 +9,17 @@ import termios
 from runner.sandbox.bwrap import list_binds
 from runner.sandbox.conformance.ablations import ablate, extra_binds
 from runner.sandbox.conformance.probe import Bait
-from runner.sandbox.spec import LaunchSpec
-from runner.sandbox.stage import build_start, drop_root, execute
+from runner.sandbox.spec import read_spec
+from runner.sandbox.stage import bind_life, build_start, drop_root, execute
 
 
 def main() -> None:
-    """Arguments: the LaunchSpec, the path of bwrap, the ablations ("" for none), the bait, a terminal's descriptor."""
-    spec, bwrap, names = LaunchSpec.model_validate_json(sys.argv[1]), sys.argv[2], sys.argv[3]
-    bait, terminal = Bait(**json.loads(sys.argv[4])), int(sys.argv[5])
+    """Arguments: as for runner.sandbox.stage, then the ablations ("" for none), the bait, a terminal's descriptor."""
+    spec, bwrap, names = read_spec(sys.argv[1]), sys.argv[2], sys.argv[4]
+    bait, terminal = Bait(**json.loads(sys.argv[5])), int(sys.argv[6])
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
     os.close(terminal)
     binds = drop_root([*list_binds(spec), *extra_binds(names, bait)], spec.uid)
+    bind_life(int(sys.argv[3]))
     start = build_start(bwrap, binds, spec)
     execute(ablate(start, names, bait) if names else start)

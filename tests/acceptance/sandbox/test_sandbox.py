@@ -5,37 +5,25 @@ import os
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pilotlight.errors import FailedPrecondition
 from runner.sandbox.bwrap import build_command, list_binds
-from runner.sandbox.launch import launch, prepare
+from runner.sandbox.launch import prepare
 from runner.sandbox.seccomp import MACHINES, compile_filter
-from runner.sandbox.spec import LaunchSpec, session_uid
-
-UID = session_uid("test", 210_000) if os.getuid() == 0 else None
-
-
-@pytest.fixture
-def spec(tmp_path: Path) -> LaunchSpec:
-    (tmp_path / "work").mkdir()
-    (tmp_path / "socket").mkdir()
-    return LaunchSpec(session="test", workspace=tmp_path / "work", socket_directory=tmp_path / "socket", uid=UID)
+from runner.sandbox.spec import LaunchSpec
+from tests.fixtures.sandbox import run_inside
 
 
 def run(spec: LaunchSpec) -> tuple[int | None, str, str]:
-    async def start() -> tuple[int | None, str, str]:
-        process = await launch(spec)
-        output, complaint = await asyncio.wait_for(process.communicate(), 60)
-        return process.returncode, output.decode(), complaint.decode()
-
-    return asyncio.run(start())
+    return asyncio.run(run_inside(spec))
 
 
 def test_module_runs_in_the_workspace_and_only_there(spec: LaunchSpec) -> None:
-    code, output, complaint = run(spec.model_copy(update={"module": "platform"}))
+    code, output, complaint = run(replace(spec, module="platform"))
     assert (code, complaint) == (0, "")
     assert output.startswith("Linux")
 
@@ -45,15 +33,15 @@ def test_root_without_a_uid_to_drop_to_is_refused(spec: LaunchSpec) -> None:
         assert prepare(spec)
         return
     with pytest.raises(FailedPrecondition, match="user ID"):
-        prepare(spec.model_copy(update={"uid": None}))
+        prepare(replace(spec, uid=None))
 
 
 def test_workspace_belongs_to_the_session_and_host_is_unchanged(spec: LaunchSpec) -> None:
     before = Path("/proc/self/mounts").read_text()
-    run(spec.model_copy(update={"module": "platform"}))
+    run(replace(spec, module="platform"))
     assert Path("/proc/self/mounts").read_text() == before
     assert spec.workspace is not None
-    assert spec.workspace.stat().st_uid == (UID or os.getuid())
+    assert spec.workspace.stat().st_uid == (spec.uid or os.getuid())
 
 
 def test_boot_refuses_to_run_unconfined() -> None:

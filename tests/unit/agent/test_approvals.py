@@ -403,8 +403,10 @@ def test_below_its_ceiling_a_plan_is_approved_by_record(desk: Desk) -> None:
 
 
 def test_by_default_a_ceiling_covers_the_plan_only(desk: Desk) -> None:
-    for kinds, covered in (({}, False), ({"kinds": ["plan_approval", "promotion"]}, True)):
-        session = desk.create(**ceiling(**kinds))
+    both = ceiling()
+    both["autoApprove"]["kinds"] = ["plan_approval", "promotion"]
+    for body, covered in ((ceiling(), False), (both, True)):
+        session = desk.create(**body)
         assert desk.ask(desk.turn(session), desk.plan(session))
         assert desk.ask(desk.turn(session), None, QuestionKind.PROMOTION, 2) is covered
 

@@ -212,7 +212,18 @@ def test_a_runners_text_is_not_what_the_user_reads(desk: Desk) -> None:
     session = desk.waiting()
     shown = desk.get(session)["question"]["text"]
     assert shown != "Go?"
-    assert "job sweep" in shown or "ember" in shown or "$2.00" in shown
+    allowed = "allows, up to $1.00 together: `CreateSupervisedFineTuningJob` (1\N{MULTIPLICATION SIGN}, up to $1.00)."
+    assert f"Approving {allowed}" in shown
+    assert f"Confirming the winner then {allowed}" in shown
+
+
+def test_a_promotion_says_what_it_allows(desk: Desk) -> None:
+    session = desk.waiting()
+    desk.update(session, **approve())
+    desk.ask(desk.turn(session), None, QuestionKind.PROMOTION, number=2)
+    first, *_, last = desk.get(session)["question"]["text"].splitlines()
+    assert first == "Go?"
+    assert last.startswith("Confirming the winner then allows, up to $1.00 together: `CreateSupervised")
 
 
 def test_a_grant_names_everything_that_bounds_it(desk: Desk) -> None:

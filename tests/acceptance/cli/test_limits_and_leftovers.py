@@ -25,8 +25,6 @@ def test_keys_have_limits_and_show_them(line: CommandLine, control: ControlServe
     own = {"FIREWORKS_API_KEY": made["key"]}
     who = line.read("whoami", variables=own).splitlines()
     assert {"Monthly Spend Limit Usd: 20.000000", "Used This Month Usd: 0.000000"} <= set(who)
-    assert "ask an admin" in line.run("api-key", "create", variables=own).stderr
-    assert "400" in line.fail("api-key", "create", "--monthly-spend-limit", "much")
     session = line.read("session", "create", "-n", "finish", variables=own).split()[-1]
     assert {f"Created Key: {made['keyId']}", "Spend Limit Usd: 5.000000"} <= set(
         line.read("session", "get", session).splitlines()
@@ -38,9 +36,7 @@ def test_a_ceiling_is_set_and_shown_with_who_set_it(line: CommandLine, control: 
     assert control.settle(session, "succeeded")["plan"]["approvedBy"] == "autoApprove, set by admin@acct"
     shown = [text.strip() for text in line.read("session", "get", session).splitlines()]
     assert {"Max Usd: 9.500000", "Set By: admin@acct", 'Kinds: ["plan_approval"]'} <= set(shown)
-    assert "[autoApprove" in line.read(
-        "session", "events", session
-    ) or "by autoApprove, set by admin@acct" in line.read("session", "events", session)
+    assert "Running: nothing" in shown
     kinds = ("--auto-approve-kind", "plan_approval", "--auto-approve-kind", "promotion")
     body = line.read("session", "create", "-n", "x", *CEILING, *kinds, "--dry-run").partition("\n")[2]
     assert json.loads(body)["autoApprove"]["kinds"] == ["plan_approval", "promotion"]
@@ -50,7 +46,6 @@ def test_a_ceiling_is_set_and_shown_with_who_set_it(line: CommandLine, control: 
 def test_what_is_left_running_is_shown_with_what_it_can_still_cost(line: CommandLine, control: ControlServer):
     session = control.create("plan; finish")
     control.settle(session, "waiting")
-    assert "Running: nothing" in line.read("session", "get", session)
     engine = open_engine(control.settings.control_database_url)
     left = ReservationRow(
         grant_id="g", session=session, account="acct", method="CreateDeployment", billing="deployment",
@@ -65,5 +60,4 @@ def test_what_is_left_running_is_shown_with_what_it_can_still_cost(line: Command
     assert "May Still Cost: 0.300000" in lines
     until = "ends 2100-01-01 00:00:00 UTC at the latest"
     assert f"- {DEPLOYMENT}: $0.200000 per hour, {until}, can still cost at most $0.300000" in lines
-    (running,) = json.loads(line.read("session", "get", session, "-o", "json"))["cost"]["running"]
-    assert running["mayStillCost"] == "0.300000"
+    assert control.get(f"/{session}")["cost"]["running"][0]["mayStillCost"] == "0.300000"

@@ -18,7 +18,7 @@ from pilotlight.errors import Aborted, FailedPrecondition, InvalidArgument, NotF
 from pilotlight.identity.principal import Role
 from pilotlight.plan import Plan
 from pilotlight.pricebook import load_prices
-from pilotlight.question import Question, QuestionKind
+from pilotlight.question import Question, QuestionField, QuestionKind
 from tests.fixtures.desk import Desk, grant, person
 
 WORDS = [
@@ -124,6 +124,21 @@ def test_wrong_bodies_are_refused_and_grant_nothing(desk: Desk, body: Any, error
         desk.update(session, **body)
     assert desk.grants(session) == []
     assert desk.get(session)["status"] == "waiting"
+
+
+def test_an_approval_with_values_is_refused(desk: Desk) -> None:
+    """Also of fields that the question has: a runner may have put them there."""
+    session = desk.create()
+    turn = desk.turn(session)
+    field = QuestionField(name="epochs", label="Epochs", type="number", default=1)
+    with writing(desk.engine) as db:
+        keep_plan(db, load_session(db, session), desk.plan(session), turn.epoch)
+        question = Question(question_id="q1", kind=QuestionKind.PLAN_APPROVAL, text="", fields=[field])
+        ask_question(db, load_session(db, session), question, turn.epoch, desk.settings)
+    end_turn(desk.engine, turn, Ending(0, ""))
+    with pytest.raises(InvalidArgument, match="as it is"):
+        desk.update(session, **approve(values={"epochs": 3}))
+    assert desk.grants(session) == []
 
 
 def still_waiting(desk: Desk) -> str:

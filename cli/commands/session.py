@@ -15,8 +15,10 @@ from cli.live import print_live
 from cli.output import clean, show, show_list
 
 _COLUMNS = ("sessionId", "status", "phase", "createTime", "instruction")
-_FIELDS = ("name", "status", "phase", "instruction", "createTime", "updateTime", "createdBy", "createdKey", "turn", "etag",
-           "spendLimitUsd", "autoApprove")  # fmt: skip
+_FIELDS = (
+    *("name", "status", "phase", "instruction", "createTime", "updateTime", "createdBy", "createdKey", "turn", "etag"),
+    *("spendLimitUsd", "autoApprove"),
+)
 _KINDS = ("plan_approval", "promotion", "spend_increase")
 scope_option = click.option("--scope", default="optimize", show_default=True, type=click.Choice(["optimize"]))
 instruction_option = click.option("-n", "--instruction", help="What you want, in plain words.")

@@ -100,6 +100,8 @@ def get(connection: Connection, session_id: str, scope: str, output: str) -> Non
               "atMostUsd": plan["highUsd"]}, "text")  # fmt: skip
     show({"cost": {name: found["cost"][name] for name in ("soFar", "reserved", "approved")}}, "text")
     show({"running": found["cost"]["running"]}, "text")
+    if allowance := found.get("plannerAllowance"):
+        show({"plannerAllowance": {name: allowance[name] for name in ("limitUsd", "spentUsd", "open")}}, "text")
     show({"artifacts": [item["path"] for item in found["artifacts"]]}, "text")
     if found["statusInfo"]:
         show({"statusInfo": found["statusInfo"]}, "text")

@@ -1,4 +1,4 @@
-"""A gateway with the planner's allowance, in front of a scripted model and of a platform that counts what reaches it."""
+"""A gateway with the planner's allowance, before a scripted model and a platform that counts what reaches it."""
 
 import threading
 import time
@@ -123,7 +123,7 @@ def parts(tmp_path: Path, stage: Any, slot: Slot) -> Generator[Callable[..., Par
     opened: list[Parts] = []
 
     def build(*turns: Turn, caller: Principal | None = None, limit: str | None = None, **settings: Any) -> Parts:
-        values = {"anthropic_key": SecretStr(MODEL_KEY), "anthropic_url": slot.url} | settings
+        values: dict[str, Any] = {"anthropic_key": SecretStr(MODEL_KEY), "anthropic_url": slot.url} | settings
         made = Settings(home=tmp_path, account="acme", platform_key=SecretStr(PLATFORM_KEY), **values)
         engine = open_engine(f"sqlite:///{tmp_path / f'control-{len(opened)}.db'}")
         found = Parts(engine, made, None, ScriptedModel(turns, key=MODEL_KEY), stage.front_url)  # pyright: ignore

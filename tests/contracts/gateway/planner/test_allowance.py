@@ -31,7 +31,7 @@ def planner_grant(**more: Any) -> GrantSpec:
         "body.messages": content,
         "body.system": content,
     }
-    values = {"id": "think", "max_calls": 10, "max_cost": Decimal("0.10")} | more
+    values: dict[str, Any] = {"id": "think", "max_calls": 10, "max_cost": Decimal("0.10")} | more
     return GrantSpec(
         gate="plan_approval", method="CreatePlannerMessage", rules=rules, phase=Phase.EVALUATE, text="judging", **values
     )

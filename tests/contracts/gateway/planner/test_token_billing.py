@@ -31,7 +31,7 @@ def inference(method: str, **more: Any) -> GrantSpec:
         "body.n": Rule(one_of=[1, 2, None]),
         **{f"body.{name}": content for name in fields[method]},
     }
-    values = {"id": "judge", "max_calls": 20, "max_cost": Decimal("0.10")} | more
+    values: dict[str, Any] = {"id": "judge", "max_calls": 20, "max_cost": Decimal("0.10")} | more
     return GrantSpec(
         gate="plan_approval", method=method, rules=rules, phase=Phase.EVALUATE, text="judging", **values
     )  # fmt: skip
@@ -92,7 +92,7 @@ def test_it_is_held_at_the_worst_case_and_settled_to_the_usage(priced: Any) -> N
         (lambda: JSONResponse({"usage": {"prompt_tokens": 9, "completion_tokens": "4"}}), False),
         (lambda: JSONResponse({"usage": {"prompt_tokens": 9, "completion_tokens": True}}), False),
         (lambda: Response(b"no json", media_type="application/json"), False),
-        (lambda: JSONResponse({"choices": ["x" * 200_000], "usage": {"prompt_tokens": 9, "completion_tokens": 4}}), True),
+        (lambda: JSONResponse({"id": "x" * 200_000, "usage": {"prompt_tokens": 9, "completion_tokens": 4}}), True),
     ],
 )  # fmt: skip
 def test_only_usage_that_was_said_settles_below_the_worst_case(priced: Any, answer: Any, known: bool) -> None:

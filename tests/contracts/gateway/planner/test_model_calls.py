@@ -77,6 +77,13 @@ def test_a_reader_that_goes_away_pays_for_the_whole(parts: Any) -> None:
     assert (reserved, reason) == (actual, "outcome unknown: the answer does not say what was used")
 
 
+def test_no_proxy_of_the_environment_sees_the_key(parts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = parts(Turn.say("hello"))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert at.ask().status_code == 200
+
+
 @pytest.mark.parametrize(
     ("status", "code", "state"),
     [

@@ -7,8 +7,8 @@ import uvicorn
 from pydantic import SecretStr
 
 from agent.app import build_app
-from agent.protocol import guard
 from agent.launchers import Launcher
+from agent.protocol import guard
 from pilotlight.errors import FailedPrecondition
 from pilotlight.redaction import secrets_of, start_logging
 from pilotlight.settings import Settings

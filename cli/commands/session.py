@@ -116,6 +116,8 @@ def get(connection: Connection, session_id: str, scope: str, output: str) -> Non
               "atMostUsd": plan["highUsd"]}, "text")  # fmt: skip
     _show_cost(found["cost"])
     show({"ended": [f"{item['resource']} {item['reason']}" for item in found["cost"]["ended"]]}, "text")
+    if allowance := found.get("plannerAllowance"):
+        show({"plannerAllowance": {name: allowance[name] for name in ("limitUsd", "spentUsd", "open")}}, "text")
     show({"artifacts": [item["path"] for item in found["artifacts"]]}, "text")
     if found["statusInfo"]:
         show({"statusInfo": found["statusInfo"]}, "text")

@@ -33,7 +33,7 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     (folder / "home" / "platform").mkdir(parents=True)
     book = ThroughputBook(folder / "home" / "platform" / "throughput.json", 2, threads())
     fast = Throughput(
-        train_tokens_per_second=1e6, eval_tokens_per_second=1e6, generate_tokens_per_second=1000, startup_seconds=0.5
+        train_tokens_per_second=1e6, eval_tokens_per_second=1e6, generate_tokens_per_second=1000, startup_seconds=3
     )
     for name in ("ember-500k", "ember-1m"):
         book.put(f"accounts/fireworks/models/{name}", fast)
@@ -80,7 +80,7 @@ def test_a_job_above_its_grant_waits_for_more_and_ends_deployed(hasty: System) -
     assert Decimal(limit["maxCost"]) / 2 < cost <= Decimal(limit["maxCost"]) + FIVE_SECONDS
     assert before["plan"]["document"]["cost"]["soFar"] == before["cost"]["soFar"]
     assert abs(Decimal(before["cost"]["soFar"]) - cost) < Decimal("0.000002")
-    time.sleep(3)
+    time.sleep(2)
     assert (hasty.get(session)["cost"], platform_records(hasty)) == (before["cost"], (jobs, cost))
 
     cheaper = hasty.answer(session, "Train for 2 epochs instead.")

@@ -66,7 +66,9 @@ def _bind_plan(db: Session, row: SessionRow, question: Question) -> None:
     stored = db.get(PlanRow, (row.id, question.plan_hash)) if question.plan_hash else None
     if stored is None or row.plan_hash != question.plan_hash:
         raise FailedPrecondition(f"A {question.kind} question needs the session's current plan, posted before.")
-    if question.kind is QuestionKind.PLAN_APPROVAL:
+    if question.kind is QuestionKind.PROMOTION and stored.approved_by is None:
+        raise FailedPrecondition("A promotion question needs a plan that was approved: nobody has read this one.")
+    if question.kind is not QuestionKind.PROMOTION:
         question.text = prompts.render_plan(Plan.model_validate_json(stored.document))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cli.event_text import format_event
+from cli.output import to_json
 from pilotlight.plan import Plan
 from pilotlight.question import QuestionKind
 from runner.phases.inspect import is_label
@@ -150,23 +151,13 @@ def test_very_long_rows_end_in_a_plan_or_a_question(desk: Any, control: Any) -> 
     assert _CANARY.findall(said(control)) == []
 
 
-@pytest.mark.parametrize("payload", PAYLOADS)
-@pytest.mark.parametrize("kind", ["status_info", "question", "answer", "error", "phase", "rpc", "artifact"])
-def test_no_payload_acts_in_the_terminal(kind: str, payload: str) -> None:
-    names = (
-        "text",
-        "message",
-        "hint",
-        "reason",
-        "summary",
-        "method",
-        "resource",
-        "path",
-        "title",
-        "questionId",
-        "verdict",
-    )
-    event = {"type": kind, "createTime": "2026-05-18T20:31:12Z", "payload": dict.fromkeys(names, payload)}
-    lines = format_event(event) or ""
-    assert _ACTING.search(lines) is None
-    assert not any(re.match(r"\[(done\]|\d{4}-)", line) for line in lines.split("\n")[1:])
+@pytest.mark.parametrize("kind", ["status_info", "question", "answer", "error", "phase", "rpc", "artifact", "report"])
+def test_no_payload_acts_in_the_terminal(kind: str) -> None:
+    names = ("text", "message", "hint", "reason", "summary", "method", "resource", "path", "title", "verdict")
+    for payload in PAYLOADS:
+        event = {"type": kind, "createTime": "2026-05-18T20:31:12Z", "payload": dict.fromkeys(names, payload)}
+        lines = format_event(event) or ""
+        assert _ACTING.search(lines) is None, lines
+        assert not any(re.match(r"\[(done\]|\d{4}-)", line) for line in lines.split("\n")[1:]), lines
+        assert _ACTING.search(to_json(event).replace("\n", "")) is None
+        assert json.loads(to_json(event)) == event

@@ -1,6 +1,5 @@
 """`firectl session`: create, events, get, list, update, cancel, delete, cleanup."""
 
-import json
 import sys
 import uuid
 from typing import Any
@@ -12,7 +11,7 @@ from cli.connection import Connection
 from cli.event_text import format_event
 from cli.feed import Feed, calm, footer
 from cli.live import print_live
-from cli.output import clean, show, show_list
+from cli.output import clean, show, show_list, to_json
 
 _COLUMNS = ("sessionId", "status", "phase", "createTime", "instruction")
 _FIELDS = (
@@ -88,7 +87,7 @@ def events(connection: Connection, session_id: str, wait: bool, after: int, scop
         print_live(source)
     else:
         for event in source if output == "json" else calm(source):
-            text = json.dumps(event, ensure_ascii=False) if output == "json" else format_event(event)
+            text = to_json(event, indent=None) if output == "json" else format_event(event)
             if text:
                 click.echo(text)
                 sys.stdout.flush()

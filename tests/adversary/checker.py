@@ -47,6 +47,7 @@ def check(case: Case) -> list[Violation]:
         found += [Violation(rule, f"{where}: {what}") for rule, what in problems]
     found += [Violation("other-session", what) for what in _check_owners(calls)]
     found += [Violation("forged-approval", what) for what in _check_approvals(case)]
+    found += [Violation("unread", what) for what in _check_read(case)]
     found += [Violation("revoked", what) for what in _check_revoked(case)]
     spending = [(call.seen, call.entry, call.session, call.row) for call in calls]
     found += [Violation(rule, what) for rule, what in check_money(case, spending)]
@@ -169,6 +170,15 @@ def _check_approvals(case: Case) -> Iterator[str]:
         by_ceiling = str(row["principal"]).startswith("autoApprove") and "autoApprove" in case.sessions.get(session, {})
         if not by_ceiling and (session, plan) not in given:
             yield f"audit row {row['seq']}: nobody approved plan {plan[:12]} of {session}"
+
+
+def _check_read(case: Case) -> Iterator[str]:
+    """What a person approved was shown from the plan: its hash, or that of a plan that was approved before."""
+    read = {(one.session, one.plan_hash) for one in case.approvals if one.plan_hash[:12] in one.shown}
+    for one in case.approvals:
+        automatic = "autoApprove" in case.sessions.get(one.session, {})
+        if (one.session, one.plan_hash) not in read and not (one.kind == "promotion" and automatic):
+            yield f"a {one.kind} question of {one.session} did not show plan {one.plan_hash[:12]}"
 
 
 def _check_revoked(case: Case) -> Iterator[str]:

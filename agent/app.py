@@ -49,7 +49,7 @@ def build_app(settings: Settings, launcher: Launcher | None = None) -> FastAPI:
 
 def build_turn_app(control: Control) -> FastAPI:
     """What the runner of a turn reaches through its socket: the Turn API and the gateway."""
-    app = _new_app(control)
+    app = _new_app(control, openapi_url=None)
     app.include_router(turn_api.router)
     app.include_router(front.runner_router)
     return app

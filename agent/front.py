@@ -11,7 +11,13 @@ from pilotlight.identity import Principal
 
 router = APIRouter(include_in_schema=False)
 runner_router = APIRouter(include_in_schema=False)
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+_METHODS = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "LINK", "UNLINK", "BIND",
+    "UNBIND", "REBIND", "COPY", "MOVE", "MKCOL", "LOCK", "UNLOCK", "PROPFIND", "PROPPATCH", "SEARCH", "ACL", "REPORT",
+    "MKACTIVITY", "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE", "MKCALENDAR",
+    "SOURCE",
+]  # fmt: skip
+"""All that the HTTP parser lets through: what is not allowed is refused by the gateway, with its reason [A85]."""
 _OWN = frozenset({"sessions", "estimates", "users"})
 """Collections of ours: no path below them is the platform's."""
 
@@ -39,7 +45,7 @@ async def forward_user(request: Request) -> Response:
     control = find_control(request)
     caller = await run_in_threadpool(identify, request, control)
     collection = request.path_params.get("path", "").partition("/")[0].partition(":")[0]
-    if collection in _OWN:
+    if collection in _OWN and caller.preset is None:
         raise Unimplemented(f"{request.method} is not a method of {request.url.path[:200]}.")
     return await control.gateway.forward(user_principal(caller), request)
 

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from agent.protocol import guard
 from gateway import Gateway, PlatformClient, Principal, RpcRecord, grants
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.database import open_engine
@@ -271,7 +272,10 @@ async def _live(receive: Any, send: Any, upstream: PlatformClient | None) -> Non
 def stage() -> Generator[Stage]:
     """Both servers, running."""
     stage = Stage()
-    with serving(stage.enter_platform) as stage.platform_url, serving(stage.enter_front) as stage.front_url:
+    with (
+        serving(stage.enter_platform) as stage.platform_url,
+        serving(stage.enter_front, http=guard(Settings(), connections=512)) as stage.front_url,
+    ):
         stage.upstream.base_url = stage.platform_url
         yield stage
 

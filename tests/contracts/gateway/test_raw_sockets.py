@@ -3,13 +3,26 @@
 import json
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from agent.app import build_turn_app
+from agent.binding import bind_turn
+from agent.turns import Turn
+
 CORPUS: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "fixtures/bypasses.yaml").read_text("utf-8"))
+SECOND: dict[str, Any] = yaml.safe_load(
+    (Path(__file__).parents[2] / "fixtures/bypasses_second.yaml").read_text("utf-8")
+)
+VERBS = [
+    "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY", "LINK", "UNLINK", "BIND", "UNBIND", "REBIND", "COPY", "MOVE",
+    "MKCOL", "LOCK", "UNLOCK", "PROPFIND", "PROPPATCH", "SEARCH", "ACL", "REPORT", "MKACTIVITY", "CHECKOUT", "MERGE",
+    "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE", "MKCALENDAR", "SOURCE",
+]  # fmt: skip
 REFUSED = (400, 403, 404, 405, 411, 413, 501)
 
 
@@ -38,6 +51,56 @@ def test_no_request_of_the_corpus_arrives(bench: Any, family: str) -> None:
         answer = send(bench, request(line))
         assert int(answer.split(b" ", 2)[1]) in REFUSED, (line, answer[:200])
     assert bench.platform.targets() == []
+
+
+@pytest.mark.parametrize("family", sorted(set(SECOND["requests"]) - {"honest"}))
+def test_no_request_of_the_second_corpus_arrives(bench: Any, family: str) -> None:
+    for line in SECOND["requests"][family]:
+        if "#" not in line:
+            answer = send(bench, request(line))
+            assert int(answer.split(b" ", 2)[1]) in REFUSED, (line, answer[:200])
+    assert bench.platform.targets() == []
+
+
+@pytest.fixture
+def runner_front(bench: Any, stage: Any) -> Any:
+    """The bench, behind all that stands before the gateway on a runner's socket."""
+    control: Any = SimpleNamespace(gateway=bench.gateway)
+    turn = Turn("acme", "1779157376-41e1", 1, 1, 0, "ann", "user", "pilot")
+    stage.front = bind_turn(build_turn_app(control), turn)
+    return bench
+
+
+def test_a_runner_is_denied_by_the_gateway_whatever_the_verb(runner_front: Any) -> None:
+    assert send(runner_front, request("GET /v1/accounts/acme/models")).startswith(b"HTTP/1.1 200")
+    for verb in VERBS:
+        answer = send(runner_front, request(f"{verb} /v1/accounts/acme/models"))
+        assert answer.startswith(b"HTTP/1.1 403"), (verb, answer[:200])
+        error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+        assert (error["status"], error["details"][0]["metadata"]["rule"]) == ("PERMISSION_DENIED", "unknown-method")
+        assert verb in error["message"]
+    assert send(runner_front, request("HEAD /v1/accounts/acme/models")).startswith(b"HTTP/1.1 403")
+    assert runner_front.platform.targets() == ["GET /v1/accounts/acme/models"]
+    with runner_front.engine.connect() as db:
+        denied = db.exec_driver_sql("SELECT count(*) FROM gateway_audit WHERE verdict = 'denied'").scalar_one()
+    assert denied == len(VERBS) + 1
+
+
+@pytest.mark.parametrize(
+    ("line", "method"),
+    [
+        ("DELETE /v1/accounts/acme/deployments/d", "DeleteDeployment"),
+        ("POST /v1/accounts/acme/sessions/s:cancel", "CancelSession"),
+        ("GET /v1/accounts/acme/users", "ListUsers"),
+        ("GET /openapi.json", "GetApiDescription"),
+    ],
+)
+def test_a_denial_names_the_method_and_the_rule(runner_front: Any, line: str, method: str) -> None:
+    error = json.loads(send(runner_front, request(line)).partition(b"\r\n\r\n")[2])["error"]
+    assert error["status"] == "PERMISSION_DENIED"
+    assert error["details"][0]["metadata"] == {"method": method, "rule": "manifest"}
+    assert method in error["message"]
+    assert "[rule manifest]" in error["message"]
 
 
 def test_no_header_of_the_corpus_arrives(bench: Any) -> None:

@@ -116,7 +116,7 @@ def test_its_time_is_bounded_and_nothing_of_it_is_left(source: str, uid: int | N
     "body",
     [
         "data = [bytearray(b'x' * (64 << 20)) for _ in range(8)]; time.sleep(10)",
-        "[os.fork() for _ in range(3)]; data = b'x' * (64 << 20); time.sleep(10)",
+        "[os.fork() for _ in range(3)]; data = b'x' * (24 << 20); time.sleep(10)",
         "[open(f'/tmp/{n}', 'w').close() for n in range(150_000)]; time.sleep(3)",
     ],
     ids=["one process", "several processes", "empty files"],

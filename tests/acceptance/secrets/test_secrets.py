@@ -64,14 +64,19 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def session(planted: Planted) -> Iterator[str]:
-    """A session from its instruction to its deployed model."""
-    system = planted.system
+def dataset(planted: Planted) -> str:
+    """A small dataset on the platform."""
     rows = [{"messages": [{"role": "user", "content": f"ticket {n}: the screen is {color}"},
                           {"role": "assistant", "content": f"{color} screens are for team {n % 3}"}]}
             for n in range(60) for color in ("blue", "red")]  # fmt: skip
     (planted.root / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    system.firectl("dataset", "create", "tickets", "t.jsonl")
+    return planted.system.firectl("dataset", "create", "tickets", "t.jsonl")
+
+
+@pytest.fixture(scope="module")
+def session(planted: Planted, dataset: str) -> Iterator[str]:
+    """A session from its instruction to its deployed model."""
+    system = planted.system
     client = Client(system.instance.url, planted.anywhere["admin key"], planted.root / "captured")
     with client.http:
         session = client.post("", {"instruction": INSTRUCTION})["sessionId"]
@@ -83,7 +88,7 @@ def session(planted: Planted) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def hostile(planted: Planted, session: str) -> Iterator[Path]:
+def hostile(planted: Planted, dataset: str) -> Iterator[Path]:
     """The home of a second control process on the same platform, after a turn of a hostile runner."""
     home, port = planted.root / "hostile", free_port()
     home.mkdir()

@@ -67,9 +67,10 @@ def _attribute(case: Case, found: list[Violation]) -> Iterator[Call]:
         digest = digest_of(seen)
         rows, place = by_digest.get(digest, []), used[digest]
         used[digest] += 1
-        row = rows[min(place, len(rows) - 1)] if rows else None
-        if place >= len(rows) and seen.verb != "GET":
-            row = ended.get(_ending(seen))
+        if seen.verb == "GET":  # the gateway reads the same things by itself, too
+            row = next((row for row in reversed(rows) if moment_of(row) <= seen.time), None)
+        else:
+            row = rows[place] if place < len(rows) else ended.get(_ending(seen))
         own = row is None and seen.verb == "GET" and _is_own_read(case, seen, by_digest)
         if not own and (row is None or moment_of(row) > seen.time + 1e-3):
             found.append(Violation("unaudited", f"#{seen.number} {seen.verb} {seen.path} has no audit row before it"))

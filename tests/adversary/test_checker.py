@@ -190,7 +190,7 @@ DOCTORED: dict[str, tuple[str, Callable[[Record], object]]] = {
     "one job more": ("calls", lambda r: r.job(110, "j3", "m3")),
     "one question more": ("calls", lambda r: r.ask(110)),
     "more replicas": ("overspent", lambda r: r.deploy(104, maxReplicaCount=9)),
-    "a job that ran on": ("overspent", lambda r: setattr(next(iter(r.case.resources.values())), "start", -2000.0)),
+    "a job that ran on": ("overrun", lambda r: setattr(next(iter(r.case.resources.values())), "start", -2000.0)),
     "above the session's limit": ("limit", lambda r: r.case.sessions[ME].update({"spendLimitUsd": "0.015"})),
     "above what was approved in all": ("ceiling", lambda r: _approve_by_ceiling(r)),
     "spend after the end": ("revoked", lambda r: r.case.audit.insert(4, r.case.audit[3] | {"verdict": "revoked"})),

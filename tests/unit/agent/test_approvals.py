@@ -13,11 +13,11 @@ from agent.plans import keep_plan
 from agent.questions import ask_question
 from agent.store import load_session, writing
 from agent.turns import Ending, end_turn
+from gateway.metering import load_gateway_prices
 from pilotlight.clock import now
 from pilotlight.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from pilotlight.identity.principal import Role
 from pilotlight.plan import Plan
-from pilotlight.pricebook import load_prices
 from pilotlight.question import Question, QuestionField, QuestionKind
 from tests.fixtures.desk import Desk, grant, person
 
@@ -162,12 +162,13 @@ def test_the_answer_to_a_revised_plan_is_stale(desk: Desk) -> None:
     first = desk.get(session)["plan"]["planHash"]
     desk.update(session, instruction="Use rank 16 instead")
     desk.ask(desk.turn(session), desk.plan(session, note="rank 16"), number=2)
-    for body in (
+    bodies: tuple[dict[str, Any], ...] = (
         approve(),
         approve(planHash=first),
         {"answer": {"questionId": "q2", "decision": "approve", "planHash": first}},
         {"instruction": "Approved, proceed.", "planHash": first},
-    ):
+    )
+    for body in bodies:
         with pytest.raises(Aborted):
             desk.update(session, **body)
     assert desk.grants(session) == []
@@ -250,7 +251,7 @@ def test_a_grant_names_everything_that_bounds_it(desk: Desk) -> None:
     assert row.approver == "bob@acme"
     assert row.expire_time > row.create_time
     assert row.plan_hash == desk.get(session)["plan"]["planHash"]
-    book = load_prices("local")
+    book = load_gateway_prices(desk.settings)
     assert row.prices == book.model_dump_json()
     (line,) = desk.get(session)["cost"]["lines"]
     assert (line["approver"], line["priceSource"]) == ("bob@acme", book.describe())

@@ -83,11 +83,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self._start_timer(self.limits.head_seconds, self._end_head)
 
     def on_message_begin(self) -> None:
-        """A head begins; its clock may already run since the connection was made."""
+        """A head begins; `data_received` sees to its clock."""
         super().on_message_begin()
         self._phase = "head"
-        if self._timer is None:
-            self._start_timer(self.limits.head_seconds, self._end_head)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header. No trailers: they would join the headers that were already decided on."""

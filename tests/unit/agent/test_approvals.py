@@ -190,7 +190,7 @@ def test_an_approval_is_used_once(desk: Desk) -> None:
 def test_an_expired_plan_cannot_be_approved(desk: Desk) -> None:
     session = desk.create()
     desk.ask(desk.turn(session), desk.plan(session, expires=now() + timedelta(milliseconds=1)))
-    with pytest.raises(FailedPrecondition, match="expired"):
+    with pytest.raises(FailedPrecondition, match="may no longer hold"):
         desk.update(session, **approve())
     assert desk.grants(session) == []
 
@@ -281,7 +281,8 @@ def _negative_past(wire: dict[str, Any]) -> None:
 
 
 def _negative_line(wire: dict[str, Any]) -> None:
-    wire["cost"]["lines"].append(wire["cost"]["lines"][0] | {"high": "-1.00", "low": "-1.00"})
+    line = wire["cost"]["lines"][0]
+    wire["cost"]["lines"] = [line | {"high": "3.00"}, line | {"high": "-1.00"}]
 
 
 def _negative_grant(wire: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 TORCH ?= 2.13.0
 STAMP := $(VENV)/.installed
 
-.PHONY: demo up test test-slow check doctor bubblewrap clean help
+.PHONY: demo up test test-slow mutants adversary check doctor bubblewrap clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -21,6 +21,12 @@ test: $(STAMP) bubblewrap  ## the tests
 
 test-slow: $(STAMP) bubblewrap  ## long campaigns
 	$(RUN)/pytest -q -m slow
+
+mutants: $(STAMP) bubblewrap  ## take each protection away and see a test fail
+	$(RUN)/python -m tests.mutation
+
+adversary: $(STAMP) bubblewrap  ## 2,000 sessions of a planner that calls anything with anything
+	$(RUN)/python -m tests.adversary --sessions 2000 --seed 1
 
 check: $(STAMP)  ## style, types, import rules, docs
 	$(RUN)/ruff format --check .

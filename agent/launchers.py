@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -53,7 +54,7 @@ def sandbox_limits(settings: Settings) -> Limits:
 
 def evaluator_limits(settings: Settings) -> EvaluatorLimits:
     """What bounds an evaluator: its own settings, and the runner's where those are tighter than its defaults."""
-    runner, default = sandbox_limits(settings).model_dump(), EvaluatorLimits().model_dump()
+    runner, default = asdict(sandbox_limits(settings)), asdict(EvaluatorLimits())
     tighter = {name: min(default[name], value) for name, value in runner.items() if name != "memory_bytes"}
     return EvaluatorLimits(
         **tighter,

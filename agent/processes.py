@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from agent.turns import Ending
+from runner.sandbox.ending import kill_family, list_family
 
 _LOG_LIMIT = 16 << 20
 _TAIL_BYTES = 4000
@@ -36,12 +37,14 @@ async def stop_process(process: asyncio.subprocess.Process) -> None:
     """Ask the process to stop, then end it; returns when it is gone. A process that has ended is fine."""
     if process.returncode is not None:
         return
+    family = list_family(process.pid)
     _send(process, signal.SIGTERM)
     try:
         await asyncio.wait_for(process.wait(), GRACE_SECONDS)
     except TimeoutError:
         _send(process, signal.SIGKILL)
         await process.wait()
+    kill_family(family)  # a sandbox that is still being built does not end with bubblewrap
 
 
 def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

@@ -20,10 +20,10 @@ _WITH_PLAN = frozenset({QuestionKind.PLAN_APPROVAL, QuestionKind.SPEND_INCREASE,
 def ask_question(db: Session, row: SessionRow, question: Question, epoch: int, settings: Settings) -> None:
     """Keep a question of the running turn; asking the same again changes nothing.
 
-    The text of a plan approval, or of an increase, is rendered here from the stored typed plan: what the user reads is
-    what is hashed. Below the autoApprove ceiling it is answered at once, by record. Raises Aborted for a reused
-    ID and a stale epoch, FailedPrecondition for an approval without its plan, and for a promotion of a plan that
-    nobody approved.
+    The text of a plan approval, or of an increase, is rendered here from the stored typed plan, and that of a promotion
+    ends with what it allows: what the user reads is what is hashed. Below the autoApprove ceiling it is answered at
+    once, by record. Raises Aborted for a reused ID and a stale epoch, FailedPrecondition for an approval without its
+    plan, and for a promotion of a plan that nobody approved.
     """
     turn = require_turn(db, row, epoch)
     if question.kind in _WITH_PLAN:
@@ -71,10 +71,12 @@ def _bind_plan(db: Session, row: SessionRow, question: Question) -> None:
     if question.kind is QuestionKind.PROMOTION and stored.approved_by is None:
         raise FailedPrecondition("A promotion question needs a plan that was approved: nobody has read this one.")
     plan = Plan.model_validate_json(stored.document)
-    if question.kind is not QuestionKind.PROMOTION:
-        if (question.kind is QuestionKind.SPEND_INCREASE) != (plan.increase is not None):
-            raise FailedPrecondition(f"The session's current plan is not one that a {question.kind} question is about.")
-        question.text = prompts.render_plan(plan)
+    if question.kind is QuestionKind.PROMOTION:
+        question.text = f"{question.text.rstrip()}\n\n{prompts.render_allowed(plan, 'promotion')}".rstrip()
+        return
+    if (question.kind is QuestionKind.SPEND_INCREASE) != (plan.increase is not None):
+        raise FailedPrecondition(f"The session's current plan is not one that a {question.kind} question is about.")
+    question.text = prompts.render_plan(plan)
 
 
 def _keep(db: Session, row: SessionRow, question: Question, digest: str) -> None:

@@ -7,21 +7,28 @@ import uvicorn
 from pydantic import SecretStr
 
 from agent.app import build_app
+from agent.launchers import Launcher
 from agent.protocol import guard
 from pilotlight.errors import FailedPrecondition
+from pilotlight.redaction import secrets_of, start_logging
 from pilotlight.settings import Settings
 
 log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 120
 
 
-def main() -> None:
-    """Serve until stopped; runners are stopped with it, and go on at the next start."""
+def main(launcher: Launcher | None = None) -> None:
+    """Serve until stopped; runners are stopped with it, and go on at the next start.
+
+    `launcher` starts the runners, the one that the settings ask for when None.
+    """
+    redact = start_logging()
     settings = with_platform_key(Settings())
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    redact.learn(secrets_of(settings))
+    logging.getLogger().setLevel(settings.log_level.upper())
     for noisy in ("httpx", "uvicorn.error"):  # a turn's socket is a server too: it would say so at each turn
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    app = build_app(settings)
+    app = build_app(settings, launcher)
     log.info("Serving %s", settings.control_url)
     # An event stream may stay open for hours; a stop must not wait for its reader.
     uvicorn.run(

@@ -1,6 +1,5 @@
 """pilotlight: for whoever runs the machine."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from cli.connection import Connection
 from cli.demo import run_demo
 from cli.doctor import run_doctor
 from cli.entry import run_program
-from cli.output import show, show_list
+from cli.output import show, show_list, to_json
 from cli.up import Instance, serve_until_stopped
 from pilotlight import __version__
 from pilotlight.settings import Settings
@@ -68,7 +67,7 @@ def interpret(text: str, as_json: bool, reply: bool, kind: str | None) -> None:
     for line in lines if text == "-" else [text]:
         found = interpret_reply(line, kind).model_dump() if reply else read(line).said()
         if as_json or text == "-":
-            click.echo(json.dumps(found, ensure_ascii=False))
+            click.echo(to_json(found, indent=None))
         elif found:
             show(found, "text")
         else:
@@ -84,7 +83,7 @@ def estimates(output: str) -> None:
     connection = Connection()
     page = connection.get(connection.path("estimates"), pageSize=200)
     if output == "json":
-        click.echo(json.dumps(page, indent=2))
+        click.echo(to_json(page))
         return
     show_list(page["estimates"], output, _ESTIMATE_COLUMNS)
     if (ratio := page["ratio"]) and ratio["runs"] and output == "text":

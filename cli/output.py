@@ -10,18 +10,27 @@ from rich.console import Console
 from rich.table import Table
 
 FORMATS = click.Choice(["text", "json", "flag"])
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Terminal controls, and what Unicode has to hide text or to turn its order; joiners stay: scripts need them."""
 
 
 def clean(text: str) -> str:
-    """Text without terminal control characters: nothing from a server may move the cursor."""
+    """Text without control and hidden characters: nothing from a server may move the cursor or mislead the eye."""
     return _CONTROL.sub("", text)
+
+
+def to_json(value: Any, indent: int | None = 2) -> str:
+    """JSON of the same value, with control and hidden characters escaped."""
+    return _CONTROL.sub(_escape, json.dumps(value, indent=indent, ensure_ascii=False))
 
 
 def show(resource: dict[str, Any], output: str, fields: Sequence[str] | None = None) -> None:
     """Print one resource: `text` as lines, `json` as is, `flag` as its bare name."""
     if output == "json":
-        click.echo(json.dumps(resource, indent=2, ensure_ascii=False))
+        click.echo(to_json(resource))
     elif output == "flag":
         click.echo(clean(str(resource.get("name", ""))))
     else:
@@ -33,7 +42,7 @@ def show_list(resources: Iterable[dict[str, Any]], output: str, columns: Sequenc
     """Print many: a table with these columns; JSON as one array; `flag` one name per line."""
     rows = list(resources)
     if output == "json":
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        click.echo(to_json(rows))
     elif output == "flag":
         for row in rows:
             click.echo(clean(str(row.get("name", ""))))
@@ -73,6 +82,10 @@ def _print_table(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
     if not console.is_terminal:
         console.width = 240
     console.print(table)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1]
 
 
 def _scalar(value: Any) -> str:

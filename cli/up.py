@@ -21,6 +21,8 @@ _START_SECONDS = 120
 _STOP_SECONDS = 20
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 
+_MODEL_KEYS = frozenset({"PILOTLIGHT_ANTHROPIC_KEY", "ANTHROPIC_API_KEY"})
+
 
 class Instance:
     """A platform and a control process over one state folder. A context manager: leaving it stops both."""
@@ -43,6 +45,11 @@ class Instance:
         if Settings().backend == "local":
             local["PILOTLIGHT_PLATFORM_URL"] = f"http://{Settings().host}:{self.platform_port}"
         return os.environ | local
+
+    @property
+    def platform_environment(self) -> dict[str, str]:
+        """The same for the platform and the trainers that it starts: without the key of the planner's model."""
+        return {name: value for name, value in self.environment.items() if name not in _MODEL_KEYS}
 
     @property
     def key_path(self) -> Path:
@@ -93,7 +100,8 @@ class Instance:
             )
         log = self._files.enter_context((self.home / f"{name}.log").open("ab"))
         command = [sys.executable, "-P", "-m", module]
-        child = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+        environment = self.platform_environment if name == "platform" else self.environment
+        child = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         self._children.append((name, child))
         deadline = time.monotonic() + _START_SECONDS
         while not _answers(port):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, text
 
-from gateway.statements import run
+from gateway.statements import change, fetch
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.plan import canonical_json
 
@@ -53,18 +53,18 @@ class AuditReport:
 def append(db: Connection, **fields: Any) -> Head:
     """Add one row in the caller's transaction; fields: principal, method, resource, verdict, rule, detail (a dict)."""
     if db.dialect.name == "postgresql":  # SQLite has one writer anyway
-        run(db, _LOCK)
+        fetch(db, _LOCK)
     last = head(db)
     row = fields | {"time": to_rfc3339(now()), "detail": canonical_json(fields["detail"]), "seq": (seq := last.seq + 1)}
     digest = _digest(last.hash, row)
-    run(db, _INSERT, row | {"previous": last.hash, "hash": digest})
+    change(db, _INSERT, row | {"previous": last.hash, "hash": digest})
     return Head(seq, digest)
 
 
 def head(db: Connection) -> Head:
     """The last row's number and hash."""
-    row = run(db, _LAST).first()
-    return Head(*row) if row else Head(0, GENESIS)
+    rows = fetch(db, _LAST)
+    return Head(*rows[0]) if rows else Head(0, GENESIS)
 
 
 def verify(engine: Engine, anchor: Head | None = None) -> AuditReport:

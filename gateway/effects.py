@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from gateway.principal import Principal
-from gateway.statements import run
 from manifest.facts import Call
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.errors import Aborted
@@ -51,7 +50,7 @@ def digest_of(call: Call) -> str:
 
 def find(db: Connection, scope: str, key: str, digest: str) -> Effect | None:
     """The effect of this key, None when new. Raises Aborted when the key stands for another request."""
-    row = run(db, _GET, {"scope": scope, "key": key}).mappings().first()
+    row = db.execute(_GET, {"scope": scope, "key": key}).mappings().first()
     if row is None:
         return None
     if row["digest"] != digest:
@@ -65,14 +64,14 @@ def find(db: Connection, scope: str, key: str, digest: str) -> Effect | None:
 def start(db: Connection, scope: str, key: str, digest: str, method: str, reservation: int | None) -> None:
     """Record that the effect is about to be sent."""
     values = {"scope": scope, "key": key, "digest": digest, "method": method, "reservation": reservation}
-    run(db, _INSERT, values | {"now": to_rfc3339(now())})
+    db.execute(_INSERT, values | {"now": to_rfc3339(now())})
 
 
 def finish(db: Connection, scope: str, key: str, code: int, response: str) -> None:
     """Store the answer that later requests with this key get."""
-    run(db, _DONE, {"scope": scope, "key": key, "code": code, "response": response})
+    db.execute(_DONE, {"scope": scope, "key": key, "code": code, "response": response})
 
 
 def forget(db: Connection, scope: str, key: str) -> None:
     """The effect certainly did not happen: its key is free again."""
-    run(db, _FORGET, {"scope": scope, "key": key})
+    db.execute(_FORGET, {"scope": scope, "key": key})

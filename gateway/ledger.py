@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from gateway.rules import Grant, Worst, check_rules, prices_of, worst_case
-from gateway.statements import run, savepoint
+from gateway.statements import change, fetch, savepoint
 from gateway.uncovered import Uncovered
 from manifest.facts import Call
 from pilotlight.clock import now, to_rfc3339
@@ -79,7 +79,7 @@ def reserve(
     Raises Uncovered: there is no grant, none covers the call's fields, or what covers them is used up.
     """
     method = call.route.method
-    rows = run(db, _ACTIVE, {"session": session, "method": method}).all()
+    rows = fetch(db, _ACTIVE, {"session": session, "method": method})
     problem = Uncovered("spend.no-grant", "no approved plan of this session permits it")
     for row in rows:
         grant = Grant(*row)
@@ -100,17 +100,17 @@ def settle(db: Connection, reservation: int, actual: int, reason: str = "") -> b
 def release(db: Connection, held: Held) -> None:
     """Give everything back: the call certainly did not happen."""
     if held.reservation is None or _close(db, held.reservation, "released", 0, "the call was refused upstream"):
-        run(db, _UNTAKE, {"id": held.grant})
+        db.execute(_UNTAKE, {"id": held.grant})
 
 
 def accrue(db: Connection, reservation: int, actual: int) -> None:
     """Note what a running thing has cost so far."""
-    run(db, _ACCRUE, {"id": reservation, "actual": actual})
+    db.execute(_ACCRUE, {"id": reservation, "actual": actual})
 
 
 def confirm(db: Connection, reservation: int, resource: str) -> None:
     """The platform said that `resource` exists."""
-    run(db, _CONFIRM, {"id": reservation, "resource": resource, "yes": True})
+    db.execute(_CONFIRM, {"id": reservation, "resource": resource, "yes": True})
 
 
 @lru_cache(256)
@@ -120,7 +120,7 @@ def _rules_of(text: str) -> dict[str, Rule]:
 
 def end_grant(db: Connection, grant: str) -> None:
     """No further call is reserved under this grant; what is reserved already keeps its reservation."""
-    run(db, _END, {"id": grant, "now": to_rfc3339(now())})
+    db.execute(_END, {"id": grant, "now": to_rfc3339(now())})
 
 
 def _take(db: Connection, grant: Grant, worst: Worst, account: str, billing: str, resource: str) -> Held:
@@ -128,7 +128,7 @@ def _take(db: Connection, grant: Grant, worst: Worst, account: str, billing: str
     # both counters or neither: a savepoint, since the caller still records the refusal in this transaction
     with savepoint(db):
         values = {"id": grant.id, "amount": worst.micros, "now": to_rfc3339(moment), "session": grant.session}
-        if run(db, _TAKE, values).rowcount != 1:
+        if change(db, _TAKE, values) != 1:
             raise Uncovered(*_why_not(grant, worst, to_rfc3339(moment)))
         _hold(db, values)
         if billing == "call" and worst.micros == 0:
@@ -142,17 +142,18 @@ def _take(db: Connection, grant: Grant, worst: Worst, account: str, billing: str
             "no": False,
             "replicas": worst.replicas,
         }
-        return Held(grant.id, worst.micros, run(db, _INSERT, row).scalar_one())
+        return Held(grant.id, worst.micros, fetch(db, _INSERT, row)[0][0])
 
 
 def _hold(db: Connection, values: dict[str, Any]) -> None:
     """Add to what the session holds, and to what its key's month holds. Raises Uncovered at any of the limits."""
-    row = run(db, _HOLD, values).first()
-    if row is None:
+    held = fetch(db, _HOLD, values)
+    if not held:
         raise Uncovered(*_why_not_held(db, values))
-    if row.key_month is None or not values["amount"]:
+    month = held[0][0]
+    if month is None or not values["amount"]:
         return
-    if run(db, _HOLD_MONTH, {"amount": values["amount"], "month": row.key_month}).rowcount != 1:
+    if change(db, _HOLD_MONTH, {"amount": values["amount"], "month": month}) != 1:
         raise Uncovered(
             "spend.key-month",
             "the API key that started this session has reached its monthly spend limit; wait for the next month (UTC), "
@@ -161,7 +162,7 @@ def _hold(db: Connection, values: dict[str, Any]) -> None:
 
 
 def _why_not_held(db: Connection, values: dict[str, Any]) -> tuple[str, str]:
-    row = run(db, _LIMITS, values).first()
+    row = db.execute(_LIMITS, values).first()
     amount = values["amount"]
     if row is None or (row.limit_micros is not None and row.held_micros + amount > row.limit_micros):
         return "spend.limit", "the session's spend limit is reached"
@@ -183,18 +184,18 @@ def _why_not(grant: Grant, worst: Worst, moment: str) -> tuple[str, str]:
 
 def _close(db: Connection, reservation: int, state: str, actual: int, reason: str) -> bool:
     values = {"id": reservation, "state": state, "actual": actual, "reason": reason, "now": to_rfc3339(now())}
-    row = run(db, _CLOSE, values).first()
+    row = db.execute(_CLOSE, values).first()
     if row is None:
         return False
-    run(db, _SETTLE_GRANT, {"id": row.grant_id, "amount": row.amount_micros, "actual": actual})
-    change = {"session": row.session, "change": actual - row.amount_micros}
-    limit = run(db, _SETTLE_LIMIT, change).first()
+    db.execute(_SETTLE_GRANT, {"id": row.grant_id, "amount": row.amount_micros, "actual": actual})
+    difference = {"session": row.session, "change": actual - row.amount_micros}
+    limit = db.execute(_SETTLE_LIMIT, difference).first()
     if limit is not None and limit.key_month is not None:
-        run(db, _SETTLE_MONTH, change | {"month": limit.key_month})
+        db.execute(_SETTLE_MONTH, difference | {"month": limit.key_month})
     return True
 
 
 def held_by(db: Connection, reservation: int) -> Held | None:
     """What an active reservation holds; None when it was settled."""
-    row = run(db, _HELD, {"id": reservation}).first()
+    row = db.execute(_HELD, {"id": reservation}).first()
     return Held(row.grant_id, row.amount_micros, reservation) if row else None

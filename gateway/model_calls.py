@@ -8,7 +8,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import httpx
@@ -111,15 +111,11 @@ class ModelCalls:
 
     def _open(self) -> httpx.AsyncClient:
         # No proxy, no .netrc and no redirect: the key goes to the address of the settings, or nowhere.
-        return httpx.AsyncClient(verify=self._tls, timeout=_TIMEOUT, trust_env=False, follow_redirects=False)
+        return httpx.AsyncClient(verify=_open_tls(), timeout=_TIMEOUT, trust_env=False, follow_redirects=False)
 
     def _credential(self, version: str) -> dict[str, str]:
         """As each version of the API documents it."""
         return {"x-api-key": self._key} if version == VERSIONS[0] else {"authorization": f"Bearer {self._key}"}
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        return httpx.create_ssl_context(trust_env=False)
 
     @property
     def _key(self) -> str:
@@ -128,6 +124,12 @@ class ModelCalls:
     @property
     def _base(self) -> str:
         return self._settings.anthropic_url.rstrip("/")
+
+
+@cache
+def _open_tls() -> ssl.SSLContext:
+    """Loading the certificates takes longer than a handshake."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _shown(response: httpx.Response) -> dict[str, str]:

@@ -66,13 +66,16 @@ class Reaper:
         """Look once at every active reservation; returns the seconds until the next look is due."""
         rows = self.gateway.store.read(lambda db: [ReservationRow(**r) for r in db.execute(_ACTIVE).mappings()])
         seconds = await self._replica_seconds([row for row in rows if row.billing == "deployment"])
-        pauses = [self.interval]
-        for row in rows:
-            try:
-                pauses.append(await self._look(row, seconds))
-            except (PilotlightError, ValueError, KeyError) as error:
-                log.warning("%s: %s", row.resource, error)
-        return max(0.05, min(pauses))
+        pauses = await asyncio.gather(*(self._try_to_look(row, seconds) for row in rows))
+        return max(0.05, min([self.interval, *pauses]))
+
+    async def _try_to_look(self, row: ReservationRow, seconds: Mapping[str, float]) -> float:
+        """What cannot be looked at now, or answers late, holds up the end of no other."""
+        try:
+            return await self._look(row, seconds)
+        except (PilotlightError, ValueError, KeyError) as error:
+            log.warning("%s: %s", row.resource, error)
+            return self.interval
 
     async def _look(self, row: ReservationRow, seconds: Mapping[str, float]) -> float:
         if row.id in self.gateway.in_flight:

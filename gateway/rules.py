@@ -13,6 +13,8 @@ from pilotlight.money import to_micros
 from pilotlight.plan import Rule
 from pilotlight.pricebook import PriceBook
 
+LEAST_JOB_SECONDS = 5
+"""What is ended at its cost limit runs until the reaper has looked at it: a grant for less holds nothing."""
 _DURATION = re.compile(r"([0-9]{1,9})(?:\.[0-9]{1,9})?s\Z")
 
 
@@ -80,7 +82,10 @@ def worst_case(grant: Grant, billing: str, call: Call, prices: PriceBook) -> Wor
         return _worst_of_deployment(grant, call.body, prices)
     if billing == "call":
         return Worst(0 if paid_by_the_hour(call, prices) else worst_micros(call, prices))
-    return Worst(grant.max_cost_micros // grant.max_calls, _hour_micros(prices))
+    micros, hour = grant.max_cost_micros // grant.max_calls, _hour_micros(prices)
+    if billing == "job" and micros < max(1, (hour or 0) * LEAST_JOB_SECONDS // 3600):
+        raise Uncovered("spend.job", f"{micros} micro-dollars for a job are spent before it could be ended")
+    return Worst(micros, hour)
 
 
 def _worst_of_deployment(grant: Grant, body: dict[str, Any], prices: PriceBook) -> Worst:

@@ -15,7 +15,6 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import OperationalError
 
 from gateway import audit
-from gateway.statements import run
 from gateway.tables import create_tables
 from manifest.facts import Owner
 from pilotlight.clock import now, to_rfc3339
@@ -70,12 +69,12 @@ class Store:
 
     def owner_of(self, name: str) -> Owner | None:
         """Who created `name` through this gateway."""
-        row = self.read(lambda db: run(db, _OWNER, {"name": name}).first())
-        return Owner(*row) if row else None
+        row = self.read(lambda db: db.execute(_OWNER, {"name": name}).first())
+        return Owner(row[0], row[1]) if row else None
 
     def created_by(self, session: str) -> list[str]:
         """Names of all that a session created, oldest first."""
-        return self.read(lambda db: list(run(db, _OWNED, {"session": session}).scalars()))
+        return self.read(lambda db: list(db.execute(_OWNED, {"session": session}).scalars()))
 
     def export_head(self, path: Path) -> audit.Head:
         """Write the head of the audit chain to a file."""
@@ -93,7 +92,7 @@ class Store:
 def record_owner(db: Connection, name: str, owner: Owner, method: str) -> None:
     """Note the creator of a resource; a name that was deleted and made again has a new one."""
     values = {"name": name, "owner": owner.user, "session": owner.session, "method": method}
-    run(db, _OWN, values | {"now": to_rfc3339(now())})
+    db.execute(_OWN, values | {"now": to_rfc3339(now())})
 
 
 def _run(engine: Engine, function: Callable[[Connection], _T]) -> _T:

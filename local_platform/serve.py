@@ -5,17 +5,21 @@ import logging
 import uvicorn
 
 from local_platform.app import build_app
+from pilotlight.redaction import secrets_of, start_logging
 from pilotlight.settings import Settings
 
 
 def main() -> None:
     """Serve until SIGINT or SIGTERM."""
+    redact = start_logging()
     settings = Settings()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    redact.learn(secrets_of(settings))
+    logging.getLogger().setLevel(settings.log_level.upper())
     uvicorn.run(
         build_app(settings),
         host=settings.host,
         port=settings.platform_port,
+        log_config=None,  # uvicorn's own handlers would write past the redaction
         log_level=settings.log_level.lower(),
         access_log=False,
         timeout_graceful_shutdown=5,

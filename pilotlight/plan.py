@@ -80,9 +80,9 @@ class CostLine(Wire):
     phase: Phase
     kind: Literal["training", "inference", "deployment", "planner"]
     text: str
-    low: Decimal
-    expected: Decimal
-    high: Decimal
+    low: Decimal = Field(ge=0)
+    expected: Decimal = Field(ge=0)
+    high: Decimal = Field(ge=0)
     seconds: float | None = None
 
 
@@ -90,7 +90,7 @@ class Cost(Wire):
     """The preview: total with range, wall time, per phase and per kind. `high` is what approval authorises."""
 
     lines: list[CostLine]
-    so_far: Decimal = Decimal(0)
+    so_far: Decimal = Field(default=Decimal(0), ge=0)
     wall_seconds: float | None = None
     price_source: str
     """Which price book, of which date."""

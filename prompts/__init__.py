@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from pilotlight.money import show
-from pilotlight.plan import Plan
+from pilotlight.plan import Gate, Plan
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
@@ -28,6 +28,11 @@ def render(name: str, **values: Any) -> str:
 def render_plan(plan: Plan) -> str:
     """The approval screen: from the typed plan, never from prose [DESIGN 6]."""
     return render("increase.md.j2" if plan.increase else "plan.md.j2", plan=plan)
+
+
+def render_allowed(plan: Plan, gate: Gate) -> str:
+    """What approving one gate of a plan allows, and for how much at most."""
+    return render("allowed.md.j2", plan=plan, gates=(gate,))
 
 
 def show_seconds(seconds: float) -> str:

@@ -16,6 +16,10 @@ settings.load_profile("shared")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# A key of whoever runs the tests must not give every session an allowance, nor ever be used.
+for _name in ("ANTHROPIC_API_KEY", "PILOTLIGHT_ANTHROPIC_KEY"):
+    os.environ.pop(_name, None)
+
 TINY_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if tools %}<|im_start|>tools\n{{ tools | tojson }}<|im_end|>\n{% endif %}"

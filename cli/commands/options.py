@@ -1,13 +1,12 @@
 """Options that several commands share, and the way to the connection."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from cli.connection import Connection
-from cli.output import FORMATS
+from cli.output import FORMATS, to_json
 
 Command = Callable[..., Any]
 
@@ -47,4 +46,4 @@ def read_list(connection: Connection, path: str, collection: str, **options: Any
 
 def show_request(method: str, path: str, body: Any) -> None:
     """What --dry-run prints."""
-    click.echo(f"{method} {path}\n{json.dumps(body, indent=2, ensure_ascii=False)}")
+    click.echo(f"{method} {path}\n{to_json(body)}")

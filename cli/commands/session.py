@@ -1,6 +1,5 @@
 """`firectl session`: create, events, get, list, update, cancel, delete, cleanup."""
 
-import json
 import sys
 import uuid
 from typing import Any
@@ -12,11 +11,13 @@ from cli.connection import Connection
 from cli.event_text import format_event
 from cli.feed import Feed, calm, footer
 from cli.live import print_live
-from cli.output import clean, show, show_list
+from cli.output import clean, show, show_list, to_json
 
 _COLUMNS = ("sessionId", "status", "phase", "createTime", "instruction")
-_FIELDS = ("name", "status", "phase", "instruction", "createTime", "updateTime", "createdBy", "createdKey", "turn", "etag",
-           "spendLimitUsd", "autoApprove")  # fmt: skip
+_FIELDS = (
+    *("name", "status", "phase", "instruction", "createTime", "updateTime", "createdBy", "createdKey", "turn", "etag"),
+    *("spendLimitUsd", "autoApprove"),
+)
 _KINDS = ("plan_approval", "promotion", "spend_increase")
 scope_option = click.option("--scope", default="optimize", show_default=True, type=click.Choice(["optimize"]))
 instruction_option = click.option("-n", "--instruction", help="What you want, in plain words.")
@@ -86,7 +87,7 @@ def events(connection: Connection, session_id: str, wait: bool, after: int, scop
         print_live(source)
     else:
         for event in source if output == "json" else calm(source):
-            text = json.dumps(event, ensure_ascii=False) if output == "json" else format_event(event)
+            text = to_json(event, indent=None) if output == "json" else format_event(event)
             if text:
                 click.echo(text)
                 sys.stdout.flush()
@@ -114,6 +115,8 @@ def get(connection: Connection, session_id: str, scope: str, output: str) -> Non
               "atMostUsd": plan["highUsd"]}, "text")  # fmt: skip
     _show_cost(found["cost"])
     show({"ended": [f"{item['resource']} {item['reason']}" for item in found["cost"]["ended"]]}, "text")
+    if allowance := found.get("plannerAllowance"):
+        show({"plannerAllowance": {name: allowance[name] for name in ("limitUsd", "spentUsd", "open")}}, "text")
     show({"artifacts": [item["path"] for item in found["artifacts"]]}, "text")
     if found["statusInfo"]:
         show({"statusInfo": found["statusInfo"]}, "text")

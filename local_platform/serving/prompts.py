@@ -10,11 +10,16 @@ from pilotlight.errors import InvalidArgument
 
 
 def render_chat(vocabulary: Vocabulary, body: ChatBody, template: str | None) -> str:
-    """The prompt text up to the assistant's turn. `template` replaces the checkpoint's. Raises InvalidArgument."""
+    """The prompt up to the assistant's turn, contents masked. `template` replaces the checkpoint's.
+
+    Raises InvalidArgument.
+    """
     if template is None and not vocabulary.tokenizer.chat_template:
         raise InvalidArgument("This model has no chat template.", hint="Use completions with a plain prompt.")
-    messages = [plain_message(message) for message in body.messages]
-    tools = [tool.model_dump(exclude_none=True) for tool in body.tools] if body.tools and body.offers_tools else None
+    content = vocabulary.content
+    messages = content.mask([plain_message(message) for message in body.messages])
+    offered = [tool.model_dump(exclude_none=True) for tool in body.tools or []] if body.offers_tools else []
+    tools = content.mask(offered) or None
     extra: dict[str, Any] = {} if body.thinks is None else {"enable_thinking": body.thinks}
     try:
         return vocabulary.tokenizer.apply_chat_template(
@@ -29,9 +34,9 @@ def encode_chat(vocabulary: Vocabulary, body: ChatBody, template: str | None) ->
     while True:
         text = render_chat(vocabulary, body, template)
         # The template writes the special tokens itself.
-        ids = vocabulary.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids: list[int] = vocabulary.content.encode(text).ids
         if body.prompt_truncate_len is None or len(ids) <= body.prompt_truncate_len or len(body.messages) == 1:
-            return text, ids
+            return vocabulary.content.unmask(text), ids
         first = next((i for i, message in enumerate(body.messages[:-1]) if message.role != "system"), 0)
         kept = [message for i, message in enumerate(body.messages) if i != first]
         body = body.model_copy(update={"messages": kept})

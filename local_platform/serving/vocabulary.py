@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from local_platform.content import ContentEncoder
+
 
 class Vocabulary:
     """A Hugging Face tokenizer; gives exact bytes per token where it is byte-level BPE (Qwen, Llama 3, GPT-2)."""
@@ -19,6 +21,7 @@ class Vocabulary:
         added = self.tokenizer.added_tokens_decoder.items()
         named: list[int] = self.tokenizer.all_special_ids
         self.special_ids = frozenset([*named, *(token for token, form in added if form.special)])
+        self.content = ContentEncoder(self.tokenizer.backend_tokenizer)
         self._bytes: dict[int, bytes] = {}
 
     def __len__(self) -> int:

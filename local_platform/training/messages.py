@@ -26,7 +26,7 @@ def text_of(content: object) -> str:
 def _text_of_part(part: object) -> str:
     kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
     if not isinstance(part, Mapping) or kind != "text" or not isinstance(part.get("text"), str):
-        raise InvalidArgument(f"Content parts of type {kind!r} cannot be trained on here, only text.")
+        raise InvalidArgument(f"Content parts of type {str(kind)[:40]!r} cannot be trained on here, only text.")
     return str(part["text"])
 
 

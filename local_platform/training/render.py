@@ -15,6 +15,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from local_platform.content import ContentEncoder
 from local_platform.training.messages import REASONING, Message, to_template, without_reasoning
 from local_platform.training.rows import Example
 from pilotlight.errors import InvalidArgument
@@ -41,7 +42,7 @@ class Renderer:
         self._template = chosen
         self._marked = re.search(r"\{%-?\s*generation\s*-?%\}", chosen) is not None
         self._special = dict(tokenizer.special_tokens_map)
-        self._encoder = tokenizer.backend_tokenizer
+        self._content = ContentEncoder(tokenizer.backend_tokenizer)
         self._end = tokenizer.eos_token_id
         self._max_tokens = max_tokens
 
@@ -57,8 +58,8 @@ class Renderer:
 
     def render(self, row: dict[str, Any]) -> list[Rendered]:
         """The texts of a row and their trained spans."""
-        raw, tools = row.get("messages"), row.get("tools") or None
-        messages = to_template(raw)
+        raw, tools = row.get("messages"), self._content.mask(row.get("tools") or None)
+        messages: list[Message] = self._content.mask(to_template(raw))
         turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
         trained = [i for i in turns if messages[i]["weight"] != 0]
         if not any(messages[i].get(REASONING) for i in turns):
@@ -113,7 +114,7 @@ class Renderer:
 
     def _encode(self, rendered: Rendered) -> tuple[list[int], list[Span]]:
         """Token ids, cut at the context length, and the token spans that carry loss."""
-        encoding = self._encoder.encode(rendered.text, add_special_tokens=False)
+        encoding = self._content.encode(rendered.text)
         ids: list[int] = encoding.ids
         spans = [self._token_span(encoding, ids, span) for span in rendered.spans if span[0] < span[1]]
         if any(start is None for start, _ in spans) or not self._is_prefix(ids, rendered, spans):
@@ -141,7 +142,7 @@ class Renderer:
         """Whether the prompt alone has the same ids. Only a space or a letter before a turn can merge into it."""
         for (first, _), (start, _) in zip((s for s in rendered.spans if s[0] < s[1]), spans, strict=True):
             if first and (rendered.text[first - 1] == " " or rendered.text[first - 1].isalnum()):
-                prompt = self._encoder.encode(rendered.text[:first], add_special_tokens=False).ids
+                prompt = self._content.encode(rendered.text[:first]).ids
                 if ids[:start] != prompt:
                     return False
         return True
@@ -152,10 +153,10 @@ class Renderer:
         spans: list[tuple[int | None, int]] = []
         done = 0
         for first, last in rendered.spans:
-            ids += self._encoder.encode(rendered.text[done:first], add_special_tokens=False).ids
+            ids += self._content.encode(rendered.text[done:first]).ids
             start = len(ids)
-            ids += self._encoder.encode(rendered.text[first:last], add_special_tokens=False).ids
+            ids += self._content.encode(rendered.text[first:last]).ids
             spans.append((start, len(ids)))
             done = last
-        ids += self._encoder.encode(rendered.text[done:], add_special_tokens=False).ids
+        ids += self._content.encode(rendered.text[done:]).ids
         return ids, [(start, self._end_turn(ids, start or 0, end)) for start, end in spans]

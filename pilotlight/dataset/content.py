@@ -45,6 +45,11 @@ def kind_of(value: Any) -> str:
     return names.get(type(value), "unknown")
 
 
+def quote(value: Any, limit: int = 40) -> str:
+    """Text of a row as a finding may repeat it: cut, and with no character that a terminal or a reader acts on."""
+    return repr(str(value)[:limit])
+
+
 def _check_part(part: Any, where: str) -> tuple[str, str] | None:
     if not isinstance(part, dict):
         return "content_part", f"{where} is {kind_of(part)}"
@@ -56,7 +61,7 @@ def _check_part(part: Any, where: str) -> tuple[str, str] | None:
     if fields.get("type") == "image_url":
         reason = _check_image(fields.get("image_url"))
         return ("image_url", f"{where}: {reason}") if reason else None
-    return "content_part", f"{where}.type is {str(fields.get('type'))[:40]!r}"
+    return "content_part", f"{where}.type is {quote(fields.get('type'))}"
 
 
 def _check_image(image: Any) -> str:
@@ -65,7 +70,7 @@ def _check_image(image: Any) -> str:
         return "image_url has no url"
     match = _DATA_URI.match(url)
     if not match:
-        return f"the URL starts with {url[:24]!r}"
+        return f"the URL starts with {quote(url, 24)}"
     try:
         binascii.a2b_base64(url[match.end() :], strict_mode=True)
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from pilotlight.dataset.content import kind_of, read_content
+from pilotlight.dataset.content import kind_of, quote, read_content
 from pilotlight.dataset.report import ScanReport
 from pilotlight.dataset.tools import check_calls
 
@@ -62,7 +62,7 @@ class Conversation:
             return ""
         if not isinstance(role, str) or role not in ROLES:
             known = _NOT_ROLES.get(role.lower()) if isinstance(role, str) else None
-            self.report.note(line, "unknown_role", known or f"{where}.role is {str(role)[:40]!r}")
+            self.report.note(line, "unknown_role", known or f"{where}.role is {quote(role)}")
             return ""
         self.roles[role] += 1
         return role
@@ -78,7 +78,7 @@ class Conversation:
 
     def _check_fields(self, line: int, fields: dict[str, Any], role: str, declared: set[str], where: str) -> None:
         for name in fields.keys() - _FIELDS:
-            self.report.note(line, "unknown_field", f"{where}.{name[:60]}")
+            self.report.note(line, "unknown_field", f"{where}.{quote(name)[1:-1]}")
         calls = fields.get("tool_calls")
         if calls is not None:
             self._check_calls(line, calls, role, declared, where)
@@ -86,7 +86,7 @@ class Conversation:
         self._check_content(line, fields.get("content"), bool(calls) or bool(fields.get("reasoning_content")), where)
         weight = fields.get("weight")
         if weight is not None and (isinstance(weight, bool) or weight not in (0, 1)):
-            self.report.note(line, "message_weight", f"{where}.weight is {str(weight)[:40]}")
+            self.report.note(line, "message_weight", f"{where}.weight is {quote(weight)}")
         elif weight is not None and role not in ("assistant", ""):
             self.report.note(line, "weight_ignored", where)
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, cast
 
 import orjson
 
+from pilotlight.dataset.content import quote
+
 
 class Refusal(NamedTuple):
     """Why a line is not a row."""
@@ -78,7 +80,7 @@ def _search_duplicate(line: bytes) -> Refusal | None:
         json.loads(line, object_pairs_hook=collect, parse_int=str, parse_float=str)
     except RecursionError:
         return Refusal("too_deep", "nested about a thousand levels deep")
-    return Refusal("duplicate_key", repr(found[0][:80])) if found else None
+    return Refusal("duplicate_key", quote(found[0])) if found else None
 
 
 def _explain(line: bytes, refused: orjson.JSONDecodeError) -> Refusal:

@@ -40,6 +40,12 @@ class Finding(NamedTuple):
         detail = f": {self.detail}" if self.detail else ""
         return f"{code.message} on line {self.line}{detail}. {code.hint}"
 
+    @property
+    def reason(self) -> str:
+        """The message without its detail, which may repeat text of the row: for plans, questions and events."""
+        code = CODES[self.code]
+        return f"{code.message}. {code.hint}"
+
     def to_wire(self) -> dict[str, Any]:
         """JSON form."""
         return {"line": self.line, "code": self.code, "severity": self.severity.value, "message": self.message}

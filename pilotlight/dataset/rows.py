@@ -3,7 +3,7 @@
 import math
 from typing import Any, cast
 
-from pilotlight.dataset.content import kind_of
+from pilotlight.dataset.content import kind_of, quote
 from pilotlight.dataset.conversation import Conversation
 from pilotlight.dataset.report import KEPT, RowKind, ScanReport, Severity
 from pilotlight.dataset.tools import check_tools
@@ -107,7 +107,7 @@ class RowChecker:
         if len(row) == 1:
             return set()
         for name in row.keys() - _FIELDS[kind]:
-            self.report.note(line, "unknown_field", name[:60])
+            self.report.note(line, "unknown_field", quote(name))
         declared, problem = check_tools(row.get("tools"))
         if problem:
             self.report.note(line, *problem)

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import orjson
 
-from pilotlight.dataset.content import kind_of
+from pilotlight.dataset.content import kind_of, quote
 
 Problem = tuple[str, str]
 
@@ -46,7 +46,7 @@ def _check_call(call: Any, declared: set[str], where: str) -> Iterator[Problem]:
         yield "tool_calls", f"{where}.function.arguments is {kind_of(arguments)}, not a string of JSON"
         return
     if function["name"] not in declared:
-        yield "undeclared_tool", f"{where} calls {function['name'][:60]!r}"
+        yield "undeclared_tool", f"{where} calls {quote(function['name'])}"
     try:
         valid = isinstance(orjson.loads(arguments), dict)
     except orjson.JSONDecodeError:

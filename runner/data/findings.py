@@ -35,7 +35,7 @@ _AFTER = {
 
 @dataclass
 class Finding:
-    """One kind of finding. `lines` are the first few, each with its detail."""
+    """One kind of finding. `lines` are the first few, each with its detail, which never repeats text of the row."""
 
     code: str
     severity: Level
@@ -50,7 +50,7 @@ class Finding:
             more = " ..." if self.count > len(self.lines[:5]) else ""
             text += f" ({'line' if self.count == 1 else 'lines'} {shown}{more})"
         reason = self.lines[0][1] if self.severity == "error" and self.lines else ""
-        first = f" First reason: {reason}." if reason else ""
+        first = f" First reason: {reason.rstrip('.')}." if reason else ""
         after = _AFTER.get(self.code) or ("" if self.code in TITLES else CODES[self.code].hint.rstrip("."))
         return text + (f": {after}." if after else ".") + first
 

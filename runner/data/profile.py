@@ -1,5 +1,6 @@
 """One pass over a dataset: counts, sizes, findings with line numbers. Keeps numbers per row, never text."""
 
+import re
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ ROLES = ("system", "user", "assistant", "tool", "function", "developer")
 CHARACTERS_PER_TOKEN = 4.0
 TOKENS_PER_MESSAGE = 5
 _LABEL_LENGTH = 48
+_LABEL = re.compile(r"[^\W_][\w+/&-]{0,23}(?: [\w+/&-]{1,24}){0,2}")
 SKETCHED_ROWS = 200_000
 """Rows that are compared by sketch, to bound memory; beyond, near duplicates are those that differ in numbers only."""
 
@@ -61,6 +63,11 @@ def estimate_tokens(messages: list[dict[str, Any]]) -> int:
     """Rough tokens of a conversation, from its characters and the number of its messages."""
     characters = sum(len(text_of(message)) for message in messages)
     return max(1, round(characters / CHARACTERS_PER_TOKEN + TOKENS_PER_MESSAGE * len(messages)))
+
+
+def is_label(answer: str) -> bool:
+    """Whether an answer may be shown as a label: one to three bare words. Anything longer could say something."""
+    return _LABEL.fullmatch(answer) is not None
 
 
 class _Seen:

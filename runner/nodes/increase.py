@@ -3,6 +3,7 @@
 Nothing runs between question and answer. What is finished is kept; what was stopped is begun anew under a new name.
 """
 
+import re
 from typing import Any
 
 from langgraph.types import Command
@@ -108,9 +109,10 @@ def _budget_question(identifier: str, stopped: Stopped, note: str) -> Question:
 
 def _settle_budget(turn: Turn, state: State, answer: Answer) -> Command[str]:
     said = answer.changes or (read_text(answer.text) if answer.text.strip() else {})
-    if set(answer.text.casefold().replace(".", " ").replace(",", " ").split()) & set(_STOP_WORDS):
+    changes = {name: value for name, value in said.items() if name in _CHEAPER}
+    if not changes and set(re.findall(r"\w+", answer.text.casefold())) & set(_STOP_WORDS):
         return _stop(turn, state)
-    return _revise(turn, state, {name: value for name, value in said.items() if name in _CHEAPER})
+    return _revise(turn, state, changes)
 
 
 def _revise(turn: Turn, state: State, changes: dict[str, Any]) -> Command[str]:

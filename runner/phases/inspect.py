@@ -11,7 +11,7 @@ from pilotlight.errors import FailedPrecondition, NotFound, PilotlightError
 from pilotlight.names import parse_name
 from pilotlight.plan import Phase
 from runner.data.findings import from_scan
-from runner.data.profile import CHARACTERS_PER_TOKEN, TOKENS_PER_MESSAGE, Profile, profile_file
+from runner.data.profile import CHARACTERS_PER_TOKEN, TOKENS_PER_MESSAGE, Profile, is_label, profile_file
 from runner.data.sides import Source
 from runner.data.store import load_facts, load_source, save_source
 from runner.planning.prepare import list_findings
@@ -34,6 +34,7 @@ def run(turn: Turn, state: State) -> Command[str]:
         dataset=source.name,
         profile=source.profile,
         labels=facts["labels"],
+        named={label: count for label, count in facts["labels"].items() if is_label(label)},
         other=other,
         token_method=facts["token_method"],
         scale=facts["token_scale"],
@@ -67,7 +68,7 @@ def _inspect(turn: Turn, role: str, name: str) -> Source:
 
 def _profile(name: str, path: Path) -> tuple[Source, RowKind | None]:
     report = scan(path)
-    profile = profile_file(path, {finding.line: finding.message for finding in report.of(Severity.ERROR)})
+    profile = profile_file(path, {finding.line: finding.reason for finding in report.of(Severity.ERROR)})
     profile.findings += from_scan(report)
     return Source(name, path, profile), report.kind
 

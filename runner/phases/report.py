@@ -18,6 +18,9 @@ from runner.state import State
 from runner.turn import Turn
 
 REPORT = "final_report.md"
+_LONGEST_EXAMPLE = 2000
+_PLACEHOLDER = [{"role": "user", "content": "Hello"}]
+"""Events carry no text of the data; the report, a file for its owner, shows one row."""
 
 
 def run(turn: Turn, state: State) -> Command[str]:
@@ -29,7 +32,7 @@ def run(turn: Turn, state: State) -> Command[str]:
     text = prompts.render("report.md.j2", **values)
     turn.workspace.write_text(REPORT, text)
     turn.artifact(REPORT, "Final report")
-    message = prompts.render("success.md.j2", **values)
+    message = prompts.render("success.md.j2", **values | {"example": _PLACEHOLDER})
     turn.emit("report", {"path": REPORT, "text": message}, f"report/{recipe.generation}")
     turn.phase(Phase.REPORT, "completed", recipe.generation, summary=REPORT)
     turn.finish("succeeded", message)
@@ -51,6 +54,7 @@ def _values(turn: Turn, recipe: Recipe, winner: str, cost: dict[str, Any]) -> di
         "found": results.load(turn, recipe, "evaluation"),
         "proof": proof,
         "prompt": _last_words(proof["messages"]),
+        "example": _example(proof["messages"]),
         "url": turn.context.public_url.rstrip("/"),
         "account": turn.context.account,
         "actual": _actual(cost),
@@ -67,6 +71,11 @@ def _actual(cost: dict[str, Any]) -> dict[str, Any]:
         entry["usd"] += Decimal(str(line.get("actual") or 0))
         entry["open"] = entry["open"] or Decimal(str(line.get("reserved") or 0)) > 0
     return sums
+
+
+def _example(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The held-out request as it was sent, for a call that runs as printed; another one where it is long."""
+    return messages if len(json.dumps(messages)) <= _LONGEST_EXAMPLE else _PLACEHOLDER
 
 
 def _last_words(messages: list[dict[str, Any]]) -> str:

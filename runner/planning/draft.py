@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pilotlight.errors import FailedPrecondition
 from pilotlight.money import show
-from pilotlight.plan import Phase, Plan, PlanDataset
+from pilotlight.plan import CostLine, Phase, Plan, PlanDataset
 from runner.context import TurnContext
 from runner.data.sides import Sides
 from runner.planning.catalogue import BaseFacts
@@ -42,6 +42,8 @@ class Inputs:
     generation: int
     so_far: Decimal
     expires: datetime
+    planner: tuple[CostLine, ...] = ()
+    """What the planner's own model has cost."""
 
 
 class Draft(NamedTuple):
@@ -184,7 +186,7 @@ def _assemble(
         findings=inputs.findings,
         cuts=done,
         budget=budget,
-        cost=priced.cost,
+        cost=priced.cost.model_copy(update={"lines": [*inputs.planner, *priced.cost.lines]}),
         grants=priced.grants,
         expires=inputs.expires,
     )

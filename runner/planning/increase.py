@@ -115,9 +115,10 @@ def _expect(stopped: Stopped, stop: Stop, slower: dict[str, float]) -> Stop:
     planned = price_seconds(stopped.context.prices, seconds, Band(1.0, 1.0, "")).expected
     if not stop.resource or not planned:
         return stop
-    # Without progress nothing was measured; what it used so far is taken for half of it.
-    share = max(stop.percent or 50.0, 1.0) / 100
-    expected = usd(max(stop.spent, stop.approved) / Decimal(str(share)))
+    # Without progress nothing was measured; what was approved is taken for half of it.
+    used = stop.spent if stop.percent is not None else max(stop.spent, stop.approved)
+    share = max(stop.percent if stop.percent is not None else 50.0, 1.0) / 100
+    expected = usd(used / Decimal(str(share)))
     slower[candidate.base_model] = max(slower.get(candidate.base_model, 1.0), float(expected / planned))
     return stop.model_copy(update={"expected": expected})
 

@@ -12,6 +12,7 @@ from runner.data.profile import Profile
 from runner.data.sides import Sides, Source, leaked_rows, make_sides
 from runner.data.split import SWEEP_ROWS
 from runner.data.store import load_facts, load_source
+from runner.planning.allowance import planner_lines
 from runner.planning.catalogue import BaseFacts, find_base
 from runner.planning.draft import Inputs
 from runner.turn import Turn
@@ -51,6 +52,7 @@ def collect(turn: Turn, intent: dict[str, Any], sides: Sides, bases: list[BaseFa
         generation=generation,
         so_far=so_far if so_far > 0 else Decimal(0),
         expires=now() + PLAN_LIFETIME,
+        planner=tuple(planner_lines(cost)),
     )
 
 

@@ -66,7 +66,7 @@ def _open_families(evaluator: bool) -> Iterator[socket.AddressFamily]:
 
 def main() -> None:
     """Check, set the import path, run the module as __main__."""
-    if gaps := list_gaps(profile := sys.argv[1]):
+    if gaps := list_gaps(sys.argv[1]):
         sys.exit(f"The sandbox is not closed, so nothing is run in it: {'; '.join(gaps)}. Run `pilotlight doctor`.")
     processes, paths, module, *arguments = sys.argv[2:]
     limit_processes(int(processes))

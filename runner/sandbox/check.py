@@ -1,16 +1,14 @@
 """Test every protection of the sandbox on this host: what is closed, what is open, and how to repair it."""
 
-import asyncio
-import json
 import os
-import tempfile
-from pathlib import Path
-from typing import NamedTuple
+from collections import defaultdict
+from typing import NamedTuple, get_args
 
 from pilotlight.errors import PilotlightError
-from runner.sandbox.launch import launch
-from runner.sandbox.probes import BLOCKED
-from runner.sandbox.spec import LaunchSpec, session_uid
+from runner.sandbox.conformance.inside import list_probes
+from runner.sandbox.conformance.probe import BLOCKED
+from runner.sandbox.conformance.suite import run_probes
+from runner.sandbox.spec import Profile, session_uid
 
 _REPAIRS = {
     "No permissions to create": "Allow user namespaces: `sudo sysctl -w kernel.unprivileged_userns_clone=1`, and on "
@@ -20,36 +18,56 @@ _REPAIRS = {
     "setting up uid map": "On Ubuntu 24.04 or later: `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`.",
     "unshare": "Started as root, Pilotlight needs CAP_SYS_ADMIN to stage the sandbox; start it as an ordinary user.",
     "Can't mount proc": "In a container, /proc is masked: run it with `--security-opt systempaths=unconfined`.",
+    "PR_SET_SECCOMP": "The kernel needs CONFIG_SECCOMP_FILTER, which some containers lack: run on a plain host.",
+    "Unknown option": "bubblewrap is too old: 0.8.0 or newer is needed (`bwrap --version`).",
 }
+_ADVICE = (
+    "Do not run sessions here. bubblewrap 0.8.0 or newer on a plain Linux kernel closes it; if this is one, report it "
+    "with the output of `python -m runner.sandbox --check`."
+)
 
 
 class Finding(NamedTuple):
-    """The outcome of one probe. `ok` means the protection holds; else `problem` says what was reached."""
+    """The outcome of one probe in one profile. `ok`: the protection holds; else `problem` says what was reached."""
 
     name: str
     ok: bool
     problem: str
 
 
-async def check_sandbox(uid_base: int = 210_000) -> list[Finding]:
-    """Start a real sandbox and run every probe in it; one failed finding when it does not even start."""
-    with tempfile.TemporaryDirectory(prefix="pilotlight-check-") as folder:
-        work, sockets = Path(folder, "work"), Path(folder, "socket")
-        work.mkdir()
-        sockets.mkdir()
-        uid = session_uid("check", uid_base) if os.getuid() == 0 else None
-        spec = LaunchSpec(session="check", workspace=work, socket_directory=sockets, uid=uid)
-        try:
-            process = await launch(spec.model_copy(update={"module": "runner.sandbox.probes"}))
-        except PilotlightError as error:
-            return [Finding("start", False, str(error))]
-        output, complaint = await asyncio.wait_for(process.communicate(), 60)
-    if process.returncode != 0:
-        return [Finding("start", False, _explain(complaint.decode(errors="replace")))]
-    return [Finding(name, outcome == BLOCKED, outcome) for name, outcome in json.loads(output).items()]
+def check_sandbox(uid_base: int = 210_000) -> list[Finding]:
+    """Start a sandbox of each profile and run every probe in it; one failed finding when it does not even start."""
+    uid = session_uid("check", uid_base) if os.getuid() == 0 else None
+    return [finding for profile in get_args(Profile) for finding in _check_profile(profile, uid)]
 
 
-def _explain(complaint: str) -> str:
+def summarize(findings: list[Finding]) -> list[Finding]:
+    """One finding per profile and family where all hold, with their number; each of those that do not."""
+    families: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        families[finding.name.partition(".")[0]].append(finding)
+    summary: list[Finding] = []
+    for family, members in families.items():
+        broken = [finding for finding in members if not finding.ok]
+        summary += broken or [Finding(f"{family} ({len(members)} protections)", True, "")]
+    return summary
+
+
+def _check_profile(profile: Profile, uid: int | None) -> list[Finding]:
+    try:
+        outcomes = run_probes(profile, "", uid)
+    except PilotlightError as error:
+        return [Finding(f"{profile} start", False, explain(str(error)))]
+    known = {probe.name for probe in list_probes(profile) if profile not in probe.proofs}
+    return [
+        Finding(f"{profile} {name}", outcome == BLOCKED, "" if outcome == BLOCKED else f"{outcome}. {_ADVICE}")
+        for name, outcome in outcomes.items()
+        if name not in known
+    ]
+
+
+def explain(complaint: str) -> str:
+    """Why a sandbox did not start, and the command that repairs it where the complaint of bubblewrap is known."""
     last = complaint.strip().splitlines()[-1] if complaint.strip() else "no message"
     repairs = [repair for sign, repair in _REPAIRS.items() if sign in complaint]
     return " ".join([f"The sandbox did not start: {last}", *repairs])

@@ -7,11 +7,13 @@ import asyncio
 import os
 import subprocess
 from contextlib import suppress
+from dataclasses import fields
 from typing import IO, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from pilotlight.errors import FailedPrecondition, ResourceExhausted
+from runner.sandbox.ending import kill_sandbox
 from runner.sandbox.evaluate import READY
 from runner.sandbox.launch import spawn
 from runner.sandbox.result import parse_result, read_bounded, read_head, to_plain
@@ -71,7 +73,7 @@ async def run_evaluator(call: EvaluatorCall, limits: EvaluatorLimits, uid: int |
 
 
 def _describe(writer: int, limits: EvaluatorLimits, uid: int | None) -> LaunchSpec:
-    inner = Limits.model_validate(limits.model_dump(include=set(Limits.model_fields)))
+    inner = Limits(**{field.name: getattr(limits, field.name) for field in fields(Limits)})
     return LaunchSpec(
         session="evaluator",
         profile="evaluator",
@@ -106,9 +108,8 @@ async def _send(stdin: asyncio.StreamWriter, data: bytes) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.kill()
-        await process.wait()
+    kill_sandbox(process)
+    await process.wait()
 
 
 def _check(outcome: _Outcome, used: int, limits: EvaluatorLimits) -> None:

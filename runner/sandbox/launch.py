@@ -6,15 +6,16 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pilotlight.errors import FailedPrecondition
 from runner.sandbox.seccomp import MACHINES
-from runner.sandbox.spec import LaunchSpec
+from runner.sandbox.spec import LaunchSpec, write_spec
 from runner.sandbox.watchdog import guard_memory
 
-_STAGE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from runner.sandbox.stage import main; main()"
+_STAGE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from {module} import main; main()"
 _GUARDS: set["asyncio.Task[int]"] = set()
 
 
@@ -42,17 +43,28 @@ async def spawn(spec: LaunchSpec, *, stdin: int, pass_fds: Sequence[int] = ()) -
 
 def prepare(spec: LaunchSpec) -> list[str]:
     """Check the host, hand the folders to the session's user ID, and return the command to run."""
+    return stage_command("runner.sandbox.stage", spec, prepare_host(spec))
+
+
+def prepare_host(spec: LaunchSpec) -> str:
+    """The path of bwrap, when the host can run `spec`; its folders belong to the session's user ID then."""
     bwrap = find_bwrap()
     if os.getuid() == 0:
         if not spec.uid:
             raise FailedPrecondition("The sandbox was asked for without a user ID to drop to.")
         for folder in spec.folders:
             _give(folder, spec.uid)
+    return bwrap
+
+
+def stage_command(module: str, spec: LaunchSpec, bwrap: str) -> list[str]:
+    """Run `main` of a stage module: its arguments are the specification, the path of bwrap and this process's ID."""
     root = Path(__file__).resolve().parents[2]
-    return [sys.executable, "-I", "-B", "-c", _STAGE, str(root), spec.model_dump_json(), bwrap]
+    code = _STAGE.format(module=module)
+    return [sys.executable, "-I", "-B", "-c", code, str(root), write_spec(spec), bwrap, str(os.getpid())]
 
 
-def find_bwrap() -> str:
+def find_bwrap(search: str = "/usr/bin:/usr/local/bin:/bin") -> str:
     """The path of bubblewrap. Raises FailedPrecondition with the repair command."""
     if sys.platform != "linux":
         raise FailedPrecondition(
@@ -61,7 +73,7 @@ def find_bwrap() -> str:
         )
     if platform.machine() not in MACHINES:
         raise FailedPrecondition(f"The sandbox has no system-call filter for {platform.machine()}.")
-    if not (path := shutil.which("bwrap", path="/usr/bin:/usr/local/bin:/bin")):
+    if not (path := shutil.which("bwrap", path=search)):
         raise FailedPrecondition(
             "bubblewrap is not installed, and nothing is ever run without the sandbox.",
             hint="Install it: `sudo apt-get install bubblewrap` (Debian, Ubuntu) or `sudo dnf install bubblewrap`.",
@@ -70,12 +82,10 @@ def find_bwrap() -> str:
 
 
 def _give(folder: Path, uid: int) -> None:
-    for path in _walk(folder):
-        if path.lstat().st_uid != uid:
-            os.chown(path, uid, uid, follow_symlinks=False)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    yield folder
-    for parent, folders, files in os.walk(folder, followlinks=False):
-        yield from (Path(parent, name) for name in (*folders, *files))
+    os.chown(folder, uid, uid, follow_symlinks=False)
+    # By descriptors: a process of an earlier turn may still be swapping folders for links while root walks here.
+    for _, folders, files, parent in os.fwalk(folder, follow_symlinks=False):
+        for name in (*folders, *files):
+            with suppress(FileNotFoundError):
+                if os.lstat(name, dir_fd=parent).st_uid != uid:
+                    os.chown(name, uid, uid, dir_fd=parent, follow_symlinks=False)

@@ -1,10 +1,13 @@
-"""What a launch is asked for, and the limits it runs under."""
+"""What a launch is asked for, and the limits it runs under.
 
+Plain dataclasses: the stage of every launch reads this, and importing pydantic would take longer than the sandbox.
+"""
+
+import json
 import zlib
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, Self
-
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing import Any, Literal
 
 GATEWAY_DIRECTORY = "/run/gateway"
 SOCKET_PATH = f"{GATEWAY_DIRECTORY}/gateway.sock"
@@ -14,10 +17,9 @@ Profile = Literal["runner", "evaluator"]
 """`runner`: one writable folder and one Unix socket. `evaluator`: neither, no /proc, and no socket of any family."""
 
 
-class Limits(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Limits:
     """Resource limits of one sandbox: per process where the kernel offers no more, else of all its processes."""
-
-    model_config = ConfigDict(extra="forbid")
 
     address_space_bytes: int = 8 << 30
     """Per process."""
@@ -35,6 +37,7 @@ class Limits(BaseModel):
     """Per tmpfs: /tmp, /dev/shm, and /work of an evaluator."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class EvaluatorLimits(Limits):
     """What bounds an evaluator besides."""
 
@@ -50,32 +53,46 @@ class EvaluatorLimits(Limits):
     """Kept of what it prints; the rest is read and dropped."""
 
 
-class LaunchSpec(BaseModel):
-    """One sandboxed process: its profile, the module to run, and for a runner its two folders."""
+@dataclass(frozen=True, kw_only=True)
+class LaunchSpec:
+    """One sandboxed process: its profile, the module to run, and for a runner its two folders.
 
-    model_config = ConfigDict(extra="forbid")
+    Raises ValueError unless a runner has both folders, and an evaluator none.
+    """
 
     session: str
     profile: Profile = "runner"
     workspace: Path | None = None
     socket_directory: Path | None = None
     module: str = "runner.main"
-    arguments: list[str] = Field(default_factory=list)
+    arguments: list[str] = field(default_factory=list[str])
     uid: int | None = None
     """The user ID to drop to when started as root, which is refused without one."""
-    limits: Limits = Field(default_factory=Limits)
+    limits: Limits = field(default_factory=Limits)
 
-    @model_validator(mode="after")
-    def _check_folders(self) -> Self:
+    def __post_init__(self) -> None:
         wanted = self.profile == "runner"
         if any((folder is not None) != wanted for folder in (self.workspace, self.socket_directory)):
             raise ValueError("a runner has a workspace and a socket directory, an evaluator has neither")
-        return self
 
     @property
     def folders(self) -> list[Path]:
         """The host folders that the sandbox is given."""
         return [folder for folder in (self.workspace, self.socket_directory) if folder is not None]
+
+
+def write_spec(spec: LaunchSpec) -> str:
+    """The specification as JSON, for `read_spec` in another process."""
+    return json.dumps(asdict(spec), default=str)
+
+
+def read_spec(text: str) -> LaunchSpec:
+    """The specification in `text`. Raises TypeError or ValueError when it is not one."""
+    values: dict[str, Any] = json.loads(text)
+    for name in ("workspace", "socket_directory"):
+        values[name] = None if values[name] is None else Path(values[name])
+    values["limits"] = Limits(**values["limits"])
+    return LaunchSpec(**values)
 
 
 def session_uid(session: str, base: int) -> int:

@@ -8,17 +8,18 @@ own, which ends with the process: the host's mount table is never touched. Witho
 import ctypes
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from runner.sandbox.bwrap import Bind, build_command, list_binds
 from runner.sandbox.seccomp import compile_filter
-from runner.sandbox.spec import LaunchSpec, Limits
+from runner.sandbox.spec import LaunchSpec, read_spec
 
 _CLONE_NEWNS = 0x20000
 _MS_BIND, _MS_REC, _MS_PRIVATE, _MS_NOSUID_NODEV = 0x1000, 0x4000, 0x40000, 0x6
-_PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP, _PR_CAPBSET_READ = 38, 24, 23
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP, _PR_CAPBSET_READ = 1, 38, 24, 23
 _STAGES = ("/mnt", "/media", "/srv")
 
 
@@ -27,20 +28,21 @@ class Start(NamedTuple):
 
     command: list[str]
     environment: dict[str, str]
-    limits: Limits
+    rlimits: dict[int, int]
 
 
 def main() -> None:
-    """Read a LaunchSpec (JSON) and the path of bwrap from the arguments and become the sandbox."""
-    spec, bwrap = LaunchSpec.model_validate_json(sys.argv[1]), sys.argv[2]
+    """Read a LaunchSpec (JSON), the path of bwrap and the launcher's process ID, and become the sandbox."""
+    spec, bwrap = read_spec(sys.argv[1]), sys.argv[2]
     binds = drop_root(list_binds(spec), spec.uid)
-    execute(build_start(bwrap, binds, spec), own_uid=bool(spec.uid))
+    bind_life(int(sys.argv[3]))
+    execute(build_start(bwrap, binds, spec))
 
 
 def build_start(bwrap: str, binds: list[Bind], spec: LaunchSpec) -> Start:
     """Everything that the profile asks for; the filter waits on an open descriptor that the command names."""
     descriptor = _open_filter(compile_filter(unix_sockets=spec.profile == "runner"))
-    return Start(build_command(bwrap, binds, spec, descriptor), {}, spec.limits)
+    return Start(build_command(bwrap, binds, spec, descriptor), {}, _list_rlimits(spec))
 
 
 def drop_root(binds: list[Bind], uid: int | None) -> list[Bind]:
@@ -54,9 +56,16 @@ def drop_root(binds: list[Bind], uid: int | None) -> list[Bind]:
     return staged
 
 
-def execute(start: Start, own_uid: bool) -> NoReturn:
+def bind_life(parent: int) -> None:
+    """End with the launcher, from now on and not only once bubblewrap has started. Exits when it has ended already."""
+    _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit("Whoever started this sandbox has ended.")
+
+
+def execute(start: Start) -> NoReturn:
     """Apply the limits and become bubblewrap."""
-    _limit(start.limits, own_uid)
+    _limit(start.rlimits)
     _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     os.chdir("/")
     os.execve(start.command[0], start.command, start.environment)
@@ -89,7 +98,8 @@ def _drop(uid: int) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def _limit(limits: Limits, own_uid: bool) -> None:
+def _list_rlimits(spec: LaunchSpec) -> dict[int, int]:
+    limits = spec.limits
     wanted = {
         resource.RLIMIT_AS: limits.address_space_bytes,
         resource.RLIMIT_CPU: limits.cpu_seconds,
@@ -97,9 +107,13 @@ def _limit(limits: Limits, own_uid: bool) -> None:
         resource.RLIMIT_FSIZE: limits.file_bytes,
         resource.RLIMIT_CORE: 0,
     }
-    if own_uid:
+    if spec.uid:
         wanted[resource.RLIMIT_NPROC] = limits.processes
-    for name, value in wanted.items():
+    return wanted
+
+
+def _limit(rlimits: dict[int, int]) -> None:
+    for name, value in rlimits.items():
         hard = resource.getrlimit(name)[1]
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(name, (bound, bound))

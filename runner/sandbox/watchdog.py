@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from runner.sandbox.bwrap import APP
+from runner.sandbox.ending import kill_sandbox, list_family
 from runner.sandbox.spec import WORKSPACE_PATH
 
 log = logging.getLogger(__name__)
@@ -39,16 +40,12 @@ def _end(process: asyncio.subprocess.Process, reason: str) -> None:
     log.warning("%s Process %d.", reason, process.pid)
     if process.stderr and not process.stderr.at_eof():
         process.stderr.feed_data(f"{reason}\n".encode())
-    process.kill()
+    kill_sandbox(process)
 
 
 def measure_memory(pid: int) -> int:
     """Bytes held by everything below process `pid`: proportional set sizes, and the tmpfs of its mount namespace."""
-    try:
-        below = psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return 0
-    total = 0
+    total, below = 0, list_family(pid)
     for process in below:
         with suppress(psutil.NoSuchProcess):
             total += process.memory_full_info().pss

@@ -37,7 +37,8 @@ class Evidence:
     platform: FaultyPlatform
     person: Person
     home: Path
-    kills: int
+    outages: list[tuple[float, float]]
+    """From each kill of the control process until it answered again, in seconds since the epoch."""
     seconds: float
     ended: float
     """Seconds since the epoch."""
@@ -50,6 +51,11 @@ class Evidence:
     def database(self) -> Path:
         """The control database."""
         return self.home / "control.db"
+
+    @property
+    def kills(self) -> int:
+        """How often the control process was killed."""
+        return len(self.outages)
 
     @property
     def calls(self) -> int:
@@ -70,7 +76,7 @@ def run(options: Options, home: Path) -> Evidence:
         finally:
             control.stop()
     seconds = time.monotonic() - started
-    return Evidence(platform, person, home, control.kills, seconds, time.time(), _crashes(home), _tally(home))
+    return Evidence(platform, person, home, control.outages, seconds, time.time(), _crashes(home), _tally(home))
 
 
 async def _drive(options: Options, control: ControlProcess) -> Person:
@@ -84,7 +90,7 @@ async def _drive(options: Options, control: ControlProcess) -> Person:
             assert time.monotonic() < deadline, f"{person.done()} of {options.sessions} sessions are at rest"
             await person.look()
             await asyncio.sleep(0.1)
-            if person.done() >= options.sessions * (control.kills + 1) / (options.kills + 1) < options.sessions:
+            if person.done() >= options.sessions * (len(control.outages) + 1) / (options.kills + 1) < options.sessions:
                 await asyncio.sleep(rng.random() * 0.5)
                 await asyncio.to_thread(control.kill)
                 await asyncio.to_thread(control.start)

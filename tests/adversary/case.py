@@ -35,6 +35,8 @@ class Case:
     grants: list[Json] = field(default_factory=list[Json])
     limits: list[Json] = field(default_factory=list[Json])
     reservations: list[Json] = field(default_factory=list[Json])
+    outages: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    """When the control process was away: nobody ends what runs then."""
     chain: str = ""
     """What is wrong with the audit's hash chain."""
 
@@ -46,7 +48,7 @@ def load_case(evidence: Evidence) -> Case:
     engine.dispose()
     case = Case(evidence.ended, log=evidence.platform.log, resources=evidence.platform.resources)
     case.approvals, case.sessions = evidence.person.approvals, evidence.person.sessions
-    case.chain = report.problem
+    case.chain, case.outages = report.problem, evidence.outages
     with sqlite3.connect(evidence.database) as db:
         db.row_factory = sqlite3.Row
         case.audit = [row | {"detail": json.loads(row["detail"])} for row in _rows(db, "gateway_audit")]

@@ -47,6 +47,7 @@ def check(case: Case) -> list[Violation]:
         found += [Violation(rule, f"{where}: {what}") for rule, what in problems]
     found += [Violation("other-session", what) for what in _check_owners(calls)]
     found += [Violation("forged-approval", what) for what in _check_approvals(case)]
+    found += [Violation("unread", what) for what in _check_read(case)]
     found += [Violation("revoked", what) for what in _check_revoked(case)]
     spending = [(call.seen, call.entry, call.session, call.row) for call in calls]
     found += [Violation(rule, what) for rule, what in check_money(case, spending)]
@@ -66,9 +67,10 @@ def _attribute(case: Case, found: list[Violation]) -> Iterator[Call]:
         digest = digest_of(seen)
         rows, place = by_digest.get(digest, []), used[digest]
         used[digest] += 1
-        row = rows[min(place, len(rows) - 1)] if rows else None
-        if place >= len(rows) and seen.verb != "GET":
-            row = ended.get(_ending(seen))
+        if seen.verb == "GET":  # the gateway reads the same things by itself, too
+            row = next((row for row in reversed(rows) if moment_of(row) <= seen.time), None)
+        else:
+            row = rows[place] if place < len(rows) else ended.get(_ending(seen))
         own = row is None and seen.verb == "GET" and _is_own_read(case, seen, by_digest)
         if not own and (row is None or moment_of(row) > seen.time + 1e-3):
             found.append(Violation("unaudited", f"#{seen.number} {seen.verb} {seen.path} has no audit row before it"))
@@ -169,6 +171,15 @@ def _check_approvals(case: Case) -> Iterator[str]:
         by_ceiling = str(row["principal"]).startswith("autoApprove") and "autoApprove" in case.sessions.get(session, {})
         if not by_ceiling and (session, plan) not in given:
             yield f"audit row {row['seq']}: nobody approved plan {plan[:12]} of {session}"
+
+
+def _check_read(case: Case) -> Iterator[str]:
+    """What a person approved was shown from the plan: its hash, or that of a plan that was approved before."""
+    read = {(one.session, one.plan_hash) for one in case.approvals if one.plan_hash[:12] in one.shown}
+    for one in case.approvals:
+        automatic = "autoApprove" in case.sessions.get(one.session, {})
+        if (one.session, one.plan_hash) not in read and not (one.kind == "promotion" and automatic):
+            yield f"a {one.kind} question of {one.session} did not show plan {one.plan_hash[:12]}"
 
 
 def _check_revoked(case: Case) -> Iterator[str]:

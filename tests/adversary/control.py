@@ -10,7 +10,7 @@ import sys
 import uvicorn
 
 from agent.app import build_app
-from agent.launchers import PlainLauncher, SandboxLauncher
+from agent.launchers import PlainLauncher, SandboxLauncher, sandbox_limits
 from pilotlight.settings import Settings
 
 MODULE = "runner.adversary"
@@ -21,7 +21,8 @@ def main() -> None:
     settings = Settings()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     plain = PlainLauncher([sys.executable, "-S", "-P", "-m", MODULE])
-    launcher = plain if settings.sandbox == "none" else SandboxLauncher(settings.sandbox_uid_base, MODULE)
+    boxed = SandboxLauncher(settings.sandbox_uid_base, sandbox_limits(settings), MODULE)
+    launcher = plain if settings.sandbox == "none" else boxed
     uvicorn.run(
         build_app(settings, launcher),
         host=settings.host,

@@ -11,6 +11,9 @@ from tests.adversary.manifest import Entry
 from tests.adversary.platform import HOUR_USD, Seen
 
 _MICRO = 1_000_000
+REACTION_SECONDS = 15.0
+"""What has reached its limit may run on this long (the reaper looks every 2 s, and answers of the platform get lost),
+and while the control process is away. What is let in is held to the micro-dollar all the same."""
 Calls = list[tuple[Seen, Entry | None, str, Json | None]]
 
 
@@ -62,7 +65,8 @@ def check_ledger(case: Case) -> Iterator[str]:
         if (active, settled) != (grant["reserved_micros"], grant["settled_micros"]) or min(active, settled) < 0:
             kept = (grant["reserved_micros"], grant["settled_micros"])
             yield f"{grant['id']}: (reserved, settled) is {kept}, its rows say {(active, settled)}"
-        if active + settled > grant["max_cost_micros"]:
+        late = sum(_reaction(case, row["resource"], case.end) for row in mine)
+        if active > grant["max_cost_micros"] or active + settled > grant["max_cost_micros"] + late:
             yield f"{grant['id']}: {active} + {settled} is above {grant['max_cost_micros']}"
         if not 0 <= grant["calls"] <= grant["max_calls"]:
             yield f"{grant['id']}: {grant['calls']} calls of {grant['max_calls']}"
@@ -103,9 +107,12 @@ def _find_right(case: Case, session: str, name: str, moment: float) -> Right | N
 
 
 def _check_sum(case: Case, name: str, right: Right, moment: float, where: str) -> Iterator[tuple[str, str]]:
-    spent = sum(_committed(case, resource, worst, moment) for resource, worst in right.used)
-    if spent > right.limit + len(right.used):
-        yield "overspent", f"{where}: {spent} micro-dollars under {name}, approved are {right.limit}"
+    let_in = sum(_committed(case, resource, worst, moment) for resource, worst in right.used)
+    if let_in > right.limit + len(right.used):
+        yield "overspent", f"{where}: {let_in} micro-dollars let in under {name}, approved are {right.limit}"
+    billed = sum(_billed(case, resource, moment) for resource, _ in right.used)
+    if billed > right.limit + sum(_reaction(case, resource, moment) for resource, _ in right.used):
+        yield "overrun", f"{where}: {billed} micro-dollars billed under {name}, approved are {right.limit}"
 
 
 def _check_session(
@@ -130,12 +137,24 @@ def _check_session(
 
 
 def _committed(case: Case, resource: str, worst: int, moment: float) -> int:
-    """The actual cost of what has ended, the worst case of what runs (or its actual cost, if that is more)."""
+    """What a call may cost, as far as it was decided by letting it in: the actual cost once it has ended for less."""
+    found = case.resources.get(resource)
+    return min(worst, _billed(case, resource, moment)) if found and found.ended(moment) else worst
+
+
+def _billed(case: Case, resource: str, moment: float) -> int:
+    found = case.resources.get(resource)
+    return 0 if found is None else math.ceil(found.cost(moment) * _MICRO)
+
+
+def _reaction(case: Case, resource: str, moment: float) -> int:
+    """Micro-dollars that a resource may cost beyond its limit before the gateway has ended it."""
     found = case.resources.get(resource)
     if found is None:
-        return worst
-    actual = math.ceil(found.cost(moment) * _MICRO)
-    return actual if found.ended(moment) else max(worst, actual)
+        return 0
+    last = min(moment, found.end or moment)
+    away = sum(max(0.0, min(end, last) - max(start, found.start)) for start, end in case.outages)
+    return math.ceil((REACTION_SECONDS + away) * found.replicas * float(HOUR_USD) * _MICRO / 3600)
 
 
 def _worst(spec: Json, entry: Entry, seen: Seen) -> int:

@@ -19,7 +19,9 @@ class ControlProcess:
     def __init__(self, home: Path, platform_url: str, port: int, sandbox: str) -> None:
         self.home, self.url = home, f"http://127.0.0.1:{port}"
         self.log = home / "control.log"
-        self.kills = 0
+        self.outages: list[tuple[float, float]] = []
+        """When it was away after a kill, in seconds since the epoch."""
+        self._away = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         settings = {
             "HOME": str(home),
@@ -46,11 +48,13 @@ class ControlProcess:
             assert self._process.poll() is None, self.log.read_text()[-3000:]
             assert time.monotonic() < deadline, self.log.read_text()[-3000:]
             time.sleep(0.05)
+        if self._away:
+            self.outages.append((self._away, time.time()))
 
     def kill(self) -> None:
         """As a power failure would, but for what the kernel still writes."""
+        self._away = time.time()
         self._end(kill=True)
-        self.kills += 1
 
     def stop(self) -> None:
         """As SIGTERM would."""

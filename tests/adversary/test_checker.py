@@ -65,7 +65,7 @@ class Record:
         self.case = Case(end=200.0, sessions={ME: {}, OTHER: {}})
 
     def approve(self, session: str = ME, moment: float = 100.0, **more: Any) -> None:
-        given = Approval(session, PLAN, "plan_approval", moment, copy.deepcopy(DOCUMENT), "")
+        given = Approval(session, PLAN, "plan_approval", moment, copy.deepcopy(DOCUMENT), f"Plan hash `{PLAN[:12]}`")
         self.case.approvals.append(given)
         self.row(moment + 0.1, "user:ann", "", session, "approved", "grants", {"plan": PLAN, "gate": "plan_approval"})
         for one in DOCUMENT["grants"]:
@@ -180,6 +180,7 @@ DOCTORED: dict[str, tuple[str, Callable[[Record], object]]] = {
     "a name taken over": ("other-session", lambda r: rewrite(r, 1, created="accounts/acct/datasets/mine")),
     "an approval by nobody": ("forged-approval", lambda r: r.case.approvals.clear()),
     "an approval for another session": ("forged-approval", lambda r: setattr(r.case.approvals[0], "session", OTHER)),
+    "an approval of what was not shown": ("unread", lambda r: setattr(r.case.approvals[0], "shown", "Go on?")),
     "spend before the approval": ("unapproved", lambda r: setattr(r.case.approvals[0], "time", 101.5)),
     "spend without a grant": ("unapproved", lambda r: r.case.audit[4]["detail"].pop("grant")),
     "more epochs": ("uncovered", lambda r: rewrite(r, 3, body=JOB | {"epochs": 50})),
@@ -189,7 +190,7 @@ DOCTORED: dict[str, tuple[str, Callable[[Record], object]]] = {
     "one job more": ("calls", lambda r: r.job(110, "j3", "m3")),
     "one question more": ("calls", lambda r: r.ask(110)),
     "more replicas": ("overspent", lambda r: r.deploy(104, maxReplicaCount=9)),
-    "a job that ran on": ("overspent", lambda r: setattr(next(iter(r.case.resources.values())), "start", -2000.0)),
+    "a job that ran on": ("overrun", lambda r: setattr(next(iter(r.case.resources.values())), "start", -2000.0)),
     "above the session's limit": ("limit", lambda r: r.case.sessions[ME].update({"spendLimitUsd": "0.015"})),
     "above what was approved in all": ("ceiling", lambda r: _approve_by_ceiling(r)),
     "spend after the end": ("revoked", lambda r: r.case.audit.insert(4, r.case.audit[3] | {"verdict": "revoked"})),

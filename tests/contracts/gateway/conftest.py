@@ -24,6 +24,7 @@ from gateway import Gateway, PlatformClient, Principal, RpcRecord, grants
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.database import open_engine
 from pilotlight.plan import GrantSpec, Phase, Plan, Rule
+from pilotlight.pricebook import PriceBook
 from pilotlight.settings import Settings
 from tests.fixtures import plans
 from tests.fixtures.asgi import serving
@@ -214,10 +215,12 @@ class Bench:
 
         return asyncio.run(run())
 
-    def approve(self, *specs: GrantSpec, approver: str = "user:ann", **more: Any) -> Plan:
+    def approve(
+        self, *specs: GrantSpec, approver: str = "user:ann", prices: PriceBook | None = None, **more: Any
+    ) -> Plan:
         plan = plan_of(list(specs), **more)
         with Session(self.engine) as db, db.begin():
-            grants.write(db, plan.session, plan, "plan_approval", approver)
+            grants.write(db, plan.session, plan, "plan_approval", approver, prices=prices)
         return plan
 
     def cost(self, session: str = SESSION) -> grants.CostSummary:

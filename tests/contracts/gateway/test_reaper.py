@@ -4,6 +4,7 @@ import asyncio
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from gateway import Gateway, audit
@@ -55,6 +56,35 @@ def test_a_job_at_its_limit_is_cancelled_and_the_reason_kept(bench: Any, job_gra
     assert audit.verify(bench.engine).intact
 
 
+def test_what_was_ended_is_a_fact_with_its_reason(bench: Any, job_grant: Any) -> None:
+    bench.approve(job_grant(max_calls=3, max_cost="0.30"))
+    for number in (1, 2, 3):
+        bench.create_job(number)
+    jobs = bench.platform.resources
+    jobs[JOB]["estimatedCost"] = money("0.1")
+    jobs[JOB.replace("ft-1", "ft-2")] |= {"state": "JOB_STATE_CANCELLED", "estimatedCost": money("0.02")}  # by hand
+    jobs[JOB.replace("ft-1", "ft-3")] |= {"state": "JOB_STATE_COMPLETED", "estimatedCost": money("0.12")}
+    look(bench)
+    (ended,) = bench.cost().ended
+    assert (ended.resource, ended.limit, ended.settled) == (JOB, "cost", False)
+    jobs[JOB]["estimatedCost"] = money("0.101")
+    look(bench)
+    (ended,) = bench.cost().ended
+    assert ended.reason == "ended at its approved cost, $0.1000"
+    assert (ended.approved, ended.spent, ended.settled) == (Decimal("0.1"), Decimal("0.101"), True)
+    assert bench.cost("another").ended == []
+
+
+@pytest.mark.parametrize(("spent", "ends"), [("0.09980", False), ("0.09984", True)])
+def test_a_job_is_ended_early_enough_to_save(bench: Any, job_grant: Any, spent: str, ends: bool) -> None:
+    """At $0.20 per hour, three seconds cost $0.000167."""
+    bench.approve(job_grant())
+    bench.create_job()
+    bench.platform.resources[JOB]["estimatedCost"] = money(spent)
+    look(bench)
+    assert (f"POST /v1/{JOB}:cancel" in bench.platform.targets()) is ends
+
+
 def test_a_job_without_a_reported_cost_is_settled_at_the_worst(bench: Any, job_grant: Any) -> None:
     bench.approve(job_grant())
     bench.create_job()
@@ -93,6 +123,7 @@ def test_a_deployment_is_deleted_at_its_time_limit(bench: Any, deployment_grant:
     assert f"DELETE /v1/{DEPLOYMENT}?ignoreChecks=true" in bench.platform.targets()
     assert bench.cost().running == []
     assert [r.method for r in bench.told if r.rule == "approved-limit"] == ["DeleteDeployment"]
+    assert [(ended.resource, ended.limit) for ended in bench.cost().ended] == [(DEPLOYMENT, "time")]
 
 
 def test_an_unanswered_create_is_looked_for(bench: Any, job_grant: Any) -> None:

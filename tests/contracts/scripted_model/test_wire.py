@@ -93,7 +93,7 @@ def test_broken_answers(scripted: Any) -> None:
     _, client = scripted(Turn.say("one two three", break_after=30), Turn.say("one two three", break_after=4))
     with pytest.raises(anthropic.APIConnectionError):
         client.messages.create(**ASK)
-    with client.messages.stream(**ASK) as stream, pytest.raises(Exception, match="closed|incomplete|peer"):
+    with client.messages.stream(**ASK) as stream, pytest.raises(Exception, match=r"closed|incomplete|peer"):
         list(stream.text_stream)
 
 

@@ -82,3 +82,33 @@ def test_outputs_that_is_a_link_shows_nothing(work: Path) -> None:
     assert [artifact.path for artifact in list_artifacts(work)] == ["plan.md"]
     with pytest.raises(NotFound):
         open_artifact(work, "outputs/key")
+
+
+def test_listing_is_bounded_whatever_the_sandbox_left(work: Path) -> None:
+    crowd = work / "outputs" / "crowd"
+    crowd.mkdir()
+    for number in range(1200):
+        (crowd / f"f{number:04d}").touch()
+    assert len(list_artifacts(work)) == 1001
+
+
+def test_listing_looks_at_no_more_than_ten_thousand_entries(work: Path) -> None:
+    crowd = work / "outputs" / "crowd"
+    crowd.mkdir()
+    for number in range(10_000):
+        (crowd / f"a{number:05d}").symlink_to("nowhere")
+    assert [artifact.path for artifact in list_artifacts(work)] == ["plan.md"], "outputs/deep comes after the crowd"
+
+
+def test_deep_files_are_neither_listed_nor_opened(work: Path) -> None:
+    deep = work.joinpath("outputs", *"abcdefgh")
+    deep.mkdir(parents=True)
+    (deep / "seen").touch()
+    (deep / "i").mkdir()
+    (deep / "i" / "unseen").touch()
+    paths = [artifact.path for artifact in list_artifacts(work)]
+    assert "outputs/a/b/c/d/e/f/g/h/seen" in paths
+    assert "outputs/a/b/c/d/e/f/g/h/i/unseen" not in paths
+    os.close(open_artifact(work, "outputs/a/b/c/d/e/f/g/h/seen").descriptor)
+    with pytest.raises(NotFound):
+        open_artifact(work, "outputs/a/b/c/d/e/f/g/h/i/unseen")

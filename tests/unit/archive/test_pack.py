@@ -192,6 +192,25 @@ def test_failure_of_the_disk_leaves_nothing(work: Path) -> None:
     assert sorted(work.parent.iterdir()) == before
 
 
+class Meddler:
+    """A sink that changes a file as soon as its header is written: a process that outlived its sandbox for a moment."""
+
+    def __init__(self, file: Path, size: int) -> None:
+        self._file, self._size, self._writes = file, size, 0
+
+    def write(self, block: bytes) -> None:
+        self._writes += 1
+        if self._writes == 1:
+            os.truncate(self._file, self._size)
+
+
+@pytest.mark.parametrize("size", [0, 5, 20])
+def test_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, size: int) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 10)
+    with folder_at(tmp_path) as root, pytest.raises(FailedPrecondition, match="'a' changed while it was read"):
+        pack(root, Meddler(tmp_path / "a", size), BOUNDS)
+
+
 def remove_tree_at(folder: Path) -> None:
     with folder_at(folder.parent) as parent:
         remove_tree(folder.name, parent)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pilotlight.errors import PermissionDenied
-from pilotlight.plan import Phase
+from pilotlight.plan import Phase, Plan
 from pilotlight.question import Decision, QuestionKind
 
 DATASET = "accounts/local/datasets/tickets"
@@ -317,3 +317,20 @@ def test_an_increase_is_cut_to_fit_the_budget_and_says_so(desk: Any, control: An
     assert plan.cuts
     assert plan.cost.so_far + sum(grant.max_cost for grant in plan.grants) <= Decimal("0.60")
     assert "Cut to fit your budget" in text_of(control, desk)
+
+
+def test_what_is_reserved_counts_against_the_budget(desk: Any, control: Any) -> None:
+    document = stop_sweep(desk, control).model_dump(mode="json")
+    granted = sum(Decimal(grant["max_cost"]) for grant in document["grants"])
+    document["budget"] = str(granted + Decimal(document["cost"]["so_far"]))
+    assert Plan.model_validate(document).budget == granted + Decimal("0.01")
+    document["increase"]["held"] = "0.000001"
+    with pytest.raises(ValueError, match="more than the budget"):
+        Plan.model_validate(document)
+
+
+def test_a_plan_without_an_increase_keeps_the_hash_it_had_before_there_were_any(desk: Any, control: Any) -> None:
+    desk.run()
+    plan = plan_of(control)
+    assert '"increase"' not in plan.canonical()
+    assert Plan.model_validate_json(plan.canonical()).digest() == plan.digest()

@@ -64,6 +64,24 @@ def test_killed_at_random_times(desk: Any, control: Any, zygote: Any, seed: int)
     check(control, desk.work)
 
 
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 30))])
+def test_killed_around_an_increase(desk: Any, control: Any, zygote: Any, seed: int) -> None:
+    """The question for more is asked once, and only what was stopped is begun anew, whenever the runner dies."""
+    rng = random.Random(500 + seed)
+    control.limited = {"c2": 1}
+
+    def arm() -> None:
+        control.kill_at = control.requests + rng.randint(1, 45)
+        control.kill_late = rng.random() < 0.5
+
+    drive(control, zygote, arm)
+    assert control.finished["status"] == "succeeded"
+    assert {key.split("/", 1)[1] for key in control.applied} == EXPECTED_EFFECTS | {"c2-r2"}
+    assert len(control.applied) == len(EXPECTED_EFFECTS) + 1
+    kinds = [question.kind for question in control.questions.values()]
+    assert kinds == ["plan_approval", "spend_increase", "promotion"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100))
 def test_kill_campaign(desk: Any, control: Any, zygote: Any, seed: int) -> None:

@@ -77,6 +77,13 @@ def test_a_reader_that_goes_away_pays_for_the_whole(parts: Any) -> None:
     assert (reserved, reason) == (actual, "outcome unknown: the answer does not say what was used")
 
 
+def test_no_proxy_of_the_environment_sees_the_key(parts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = parts(Turn.say("hello"))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert at.ask().status_code == 200
+
+
 @pytest.mark.parametrize(
     ("status", "code", "state"),
     [
@@ -118,69 +125,35 @@ def test_a_redirect_is_never_followed(parts: Any) -> None:
     assert at.reservations()[0][0] == "settled"
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"max_tokens": None},
-        {"max_tokens": 0},
-        {"max_tokens": "10"},
-        {"max_tokens": True},
-        {"mcp_servers": [{"type": "url", "url": "https://example.org", "name": "x"}]},
-        {"container": "c1"},
-        {"metadata": {"user_id": "x"}},
-        {"service_tier": "auto"},
-        {"inference_geo": "us"},
-        {"speed": "fast"},
-        {"model": None},
-        {"messages": []},
-        {"messages": [{"role": "system", "content": "x"}]},
-        {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "http://x"}}]}]},
-        {"messages": [{"role": "user", "content": [{"type": "document", "source": {"type": "file", "file_id": "f"}}]}]},
-        {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "citations": []}]}]},
-        {"system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
-        {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
-        {"tools": [{"type": "code_execution_20250825", "name": "code_execution", "input_schema": {}}]},
-        {"tools": [{"name": "a b", "input_schema": {}}]},
-        {"tools": [{"name": "a", "input_schema": {}, "allowed_callers": ["direct"]}]},
-        {"thinking": {"type": "enabled", "budget_tokens": 10}},
-        {"output_config": {"task_budget": {"type": "tokens", "total": 1}}},
-        {"stream": "yes"},
-    ],
-)  # fmt: skip
-def test_what_is_not_in_the_grammar_never_leaves(parts: Any, change: dict[str, Any]) -> None:
+def test_what_is_not_in_the_grammar_never_leaves(parts: Any) -> None:
     at = parts(Turn.say("hello"))
-    response = at.ask(**change)
-    assert (response.status_code, response.json()["error"]["status"]) == (400, "INVALID_ARGUMENT"), response.text
+    for change in ({"max_tokens": None}, {"mcp_servers": []}, {"tools": [{"type": "web_search_20250305"}]}):
+        response = at.ask(**change)
+        assert (response.status_code, response.json()["error"]["status"]) == (400, "INVALID_ARGUMENT"), response.text
+        assert at.audit()[-1] == ("CreatePlannerMessage", "denied", "body")
+    for name, value in (("anthropic-beta", "mcp-client-2025-11-20"), ("anthropic-version", "2099-01-01")):
+        assert rule_of(at.ask(headers={name: value})) == "header"
     assert at.model.received == []
     assert at.reservations() == []
-    assert at.audit()[-1] == ("CreatePlannerMessage", "denied", "body")
 
 
-@pytest.mark.parametrize("name", ["anthropic-beta", "Anthropic-Beta", "anthropic-workspace-id", "anthropic_beta"])
-def test_other_headers_of_the_api_are_refused(parts: Any, name: str) -> None:
+def test_there_is_one_address(parts: Any) -> None:
     at = parts(Turn.say("hello"))
-    response = at.ask(headers={name: "mcp-client-2025-11-20"})
-    assert rule_of(response) == "header"
-    assert rule_of(at.ask(headers={"anthropic-version": "2099-01-01"})) == "header"
+    base = "/planner/v1"
+    posts = ["messages/count_tokens", "files", "messages?beta=true", "messages/batches", "models", "messages/"]
+    paths = [
+        ("GET", f"{base}/messages"),
+        ("POST", "/planner//v1/messages"),
+        *(("POST", f"{base}/{one}") for one in posts),
+    ]
+    for method, path in [*paths, ("POST", f"{base}/messages%3Fbeta=true")]:
+        response = at.http.request(method, httpx.URL(at.url, raw_path=path.encode()), json=at.body())
+        assert response.status_code in (400, 403), path
     assert at.model.received == []
 
 
-@pytest.mark.parametrize(("method", "path"), [
-    ("GET", "/planner/v1/messages"), ("POST", "/planner/v1/messages/count_tokens"), ("POST", "/planner/v1/files"),
-    ("POST", "/planner/v1/messages?beta=true"), ("POST", "/planner/v1/messages/batches"), ("POST", "/planner/v1/models"),
-    ("POST", "/planner//v1/messages"), ("POST", "/planner/v1/messages/"), ("POST", "/planner/v1/messages%3Fbeta=true"),
-])  # fmt: skip
-def test_there_is_one_address(parts: Any, method: str, path: str) -> None:
-    at = parts(Turn.say("hello"))
-    url = httpx.URL(at.url, raw_path=path.encode())
-    response = at.http.request(method, url, json=at.body())
-    assert response.status_code in (400, 403)
-    assert at.model.received == []
-
-
-@pytest.mark.parametrize("role", ["admin", "user", "inference-user"])
-def test_no_key_may_use_it(parts: Any, role: str) -> None:
-    at = parts(Turn.say("hello"), caller=Principal("user", "acme", user="ann", role=role))
+def test_no_key_may_use_it(parts: Any) -> None:
+    at = parts(Turn.say("hello"), caller=Principal("user", "acme", user="ann", role="admin"))
     response = at.ask()
     assert (response.status_code, rule_of(response)) == (403, "session")
     assert at.model.received == []

@@ -31,7 +31,7 @@ def planner_grant(**more: Any) -> GrantSpec:
         "body.messages": content,
         "body.system": content,
     }
-    values = {"id": "think", "max_calls": 10, "max_cost": Decimal("0.10")} | more
+    values: dict[str, Any] = {"id": "think", "max_calls": 10, "max_cost": Decimal("0.10")} | more
     return GrantSpec(
         gate="plan_approval", method="CreatePlannerMessage", rules=rules, phase=Phase.EVALUATE, text="judging", **values
     )
@@ -68,6 +68,13 @@ def test_an_allowance_of_zero_is_no_call_at_all(parts: Any, together: Any) -> No
     assert (at.allowance().limit_usd, at.allowance().open) == (0, False)
 
 
+def test_the_allowance_bounds_each_call(parts: Any) -> None:
+    at = parts(Turn.say("hi"), planner_max_tokens=100, planner_allowance_usd=Decimal(100))
+    assert rule_of(at.ask(max_tokens=101)) == "spend.rules"
+    assert rule_of(at.ask(text="x" * (2 << 20))) == "spend.rules"
+    assert at.model.received == []
+
+
 def test_the_sessions_limit_holds_for_the_allowance_too(parts: Any) -> None:
     at = parts(Turn.say("hi", input_tokens=2000, output_tokens=10), limit="0.009")
     assert at.allowance().limit_usd == Decimal("0.009")
@@ -98,6 +105,15 @@ def test_the_first_plan_ends_the_allowance(parts: Any) -> None:
     assert at.ask(tools=[{"name": "t", "input_schema": {"type": "object"}}]).status_code == 403
     assert [at.ask().status_code for _ in range(2)] == [200, 429]
     assert len(at.model.received) == 2
+
+
+def test_a_plan_cannot_name_a_model_that_the_installation_does_not_allow(parts: Any) -> None:
+    at = parts(Turn.say("hi"))
+    spec = planner_grant()
+    spec.rules["body.model"] = Rule(one_of=[MODEL, "claude-opus-5-5"])
+    at.approve(spec)
+    assert rule_of(at.ask(model="claude-opus-5-5")) == "spend.price"
+    assert at.model.received == []
 
 
 def test_a_plan_without_it_leaves_no_model(parts: Any) -> None:

@@ -1,4 +1,4 @@
-"""A gateway with the planner's allowance, in front of a scripted model and of a platform that counts what reaches it."""
+"""A gateway with the planner's allowance, before a scripted model and a platform that counts what reaches it."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ PATH = "/planner/v1/messages"
 
 @dataclass
 class Slot:
-    """A server for the whole run, with the app of the test behind it."""
+    """A server for the whole run, with the test's own app behind it."""
 
     app: Any = None
     url: str = ""
@@ -110,29 +110,28 @@ class Parts:
 
 
 @pytest.fixture(scope="session")
-def slots() -> Generator[tuple[Slot, Slot, Slot]]:
-    """Front, model and platform, running."""
-    front, model, platform = Slot(), Slot(), Slot()
-    with serving(front.enter) as front.url, serving(model.enter) as model.url, serving(platform.enter) as platform.url:
-        yield front, model, platform
+def slot() -> Generator[Slot]:
+    """The model's server, running."""
+    slot = Slot()
+    with serving(slot.enter) as slot.url:
+        yield slot
 
 
 @pytest.fixture
-def parts(tmp_path: Path, slots: tuple[Slot, Slot, Slot]) -> Generator[Callable[..., Parts]]:
+def parts(tmp_path: Path, stage: Any, slot: Slot) -> Generator[Callable[..., Parts]]:
     """Builds the parts: the script, who calls, and further settings."""
     opened: list[Parts] = []
 
     def build(*turns: Turn, caller: Principal | None = None, limit: str | None = None, **settings: Any) -> Parts:
-        front, model, platform = slots
-        values = {"anthropic_key": SecretStr(MODEL_KEY), "anthropic_url": model.url} | settings
+        values: dict[str, Any] = {"anthropic_key": SecretStr(MODEL_KEY), "anthropic_url": slot.url} | settings
         made = Settings(home=tmp_path, account="acme", platform_key=SecretStr(PLATFORM_KEY), **values)
         engine = open_engine(f"sqlite:///{tmp_path / f'control-{len(opened)}.db'}")
-        found = Parts(engine, made, None, ScriptedModel(turns, key=MODEL_KEY), front.url)  # pyright: ignore
+        found = Parts(engine, made, None, ScriptedModel(turns, key=MODEL_KEY), stage.front_url)  # pyright: ignore
 
         async def listen(record: RpcRecord) -> None:
             found.told.append(record)
 
-        found.gateway = Gateway(engine, made, httpx.AsyncClient(base_url=platform.url), listen)
+        found.gateway = Gateway(engine, made, stage.upstream, listen)
         with Session(engine) as db, db.begin():
             allowance.write_allowance(db, SESSION, made, None if limit is None else Decimal(limit))
             if limit is not None:
@@ -148,8 +147,8 @@ def parts(tmp_path: Path, slots: tuple[Slot, Slot, Slot]) -> Generator[Callable[
             response = found.answers.pop(0) if found.answers else JSONResponse({"choices": []})
             await response(scope, receive, send)
 
-        front.app, model.app, platform.app = enter, found.model.app(), serve_platform
-        found.slot, found.http = model, httpx.Client(base_url=front.url, timeout=30)
+        stage.front, stage.platform, slot.app = enter, serve_platform, found.model.app()
+        found.slot, found.http = slot, httpx.Client(base_url=stage.front_url, timeout=30)
         opened.append(found)
         return found
 

@@ -99,14 +99,22 @@ def test_the_same_key_replays_and_another_digest_is_refused(bench: Any, job_gran
 def test_keys_of_one_session_say_nothing_about_another(bench: Any, job_grant: Any, session_principal: Any) -> None:
     bench.approve(job_grant())
     bench.create_job(1)
-    bench.approve(job_grant(), session="other-session")
+    grant, job = job_grant(), bench.platform.seen[0].json
+    outputs = [job["outputModel"], "accounts/acme/models/out-2"]
+    grant.rules["body.outputModel"] = Rule(one_of=outputs)
+    bench.approve(grant, session="other-session")
     other = bench.serve(session_principal("other-session"))
-    response = other.post(
-        JOBS,
-        params={"supervisedFineTuningJobId": "ft-1"},
-        json=bench.platform.seen[0].json,
-        headers={"Idempotency-Key": "job-1"},
+    first, response = (
+        other.post(
+            JOBS,
+            params={"supervisedFineTuningJobId": "ft-1"},
+            json=job | {"outputModel": output},
+            headers={"Idempotency-Key": "job-1"},
+        )
+        for output in outputs
     )
+    assert first.status_code == 403
+    assert "[rule created]" in first.json()["error"]["message"]
     assert response.status_code == 409
     assert response.json()["code"] == 6  # the platform's own ALREADY_EXISTS: never adopted across sessions
 

@@ -63,9 +63,9 @@ def append_events(control: ControlDep, turn: TurnDep, body: NewEvents) -> Events
         require_turn(db, load_session(db, turn.session), turn.epoch)
         for event in body.events:
             changes = _session_changes(event)
-            journal.append(
-                db, turn.session, event.type, event.payload, key=event.key, epoch=turn.epoch, changes=changes
-            )
+            # a name space of its own: a runner that knew the key of an `rpc` event could keep it from being told
+            key = f"runner/{event.key}"
+            journal.append(db, turn.session, event.type, event.payload, key=key, epoch=turn.epoch, changes=changes)
         return EventsReply(last_seq=load_session(db, turn.session).last_seq)
 
 

@@ -105,7 +105,7 @@ class Gateway:
     async def _handle(self, principal: Principal, incoming: Incoming) -> Response:
         verdict = decide(incoming.facts, principal.caller, self.store.owner_of)
         if verdict.call is not None and verdict.call.route.body in ("json", "empty"):
-            body = await read_body(incoming)
+            body = await read_body(incoming, verdict.call.route.action)
             verdict = decide(replace(incoming.facts, body=body), principal.caller, self.store.owner_of)
             verdict = planner_request.narrow(verdict, incoming.facts.headers)
         if verdict.call is None:

@@ -8,8 +8,10 @@ from starlette.requests import ClientDisconnect
 from manifest.facts import Call, RequestFacts
 from pilotlight.errors import InvalidArgument
 
-MAX_JSON = 32 << 20
-"""Bytes of a JSON body; evaluation prompts may carry images."""
+MAX_PROMPT = 32 << 20
+"""Bytes of the body of an inference call; prompts may carry images."""
+MAX_JSON = 1 << 20
+"""Bytes of any other JSON body: it is parsed while everybody else waits."""
 _DRAIN = 8 << 20
 
 
@@ -25,13 +27,14 @@ class Incoming:
         return next((value.decode("latin-1") for key, value in self.facts.headers if key.lower() == name), "")
 
 
-async def read_body(incoming: Incoming) -> bytes:
-    """A JSON body, whole. Raises InvalidArgument above MAX_JSON."""
+async def read_body(incoming: Incoming, action: str) -> bytes:
+    """A JSON body, whole. Raises InvalidArgument above MAX_PROMPT (`infer`) or MAX_JSON."""
+    most = MAX_PROMPT if action == "infer" else MAX_JSON
     body = bytearray()
     async for block in incoming.blocks:
         body += block
-        if len(body) > MAX_JSON:
-            raise InvalidArgument(f"The body is larger than {MAX_JSON >> 20} MiB.")
+        if len(body) > most:
+            raise InvalidArgument(f"The body is larger than {most >> 20} MiB.")
     return bytes(body)
 
 

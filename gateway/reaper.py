@@ -23,7 +23,7 @@ from gateway.principal import reaper_of
 from gateway.record import RpcRecord
 from gateway.tables import ReservationRow
 from pilotlight.clock import now, parse_rfc3339, to_rfc3339
-from pilotlight.errors import PilotlightError
+from pilotlight.errors import PilotlightError, Unavailable
 from pilotlight.money import from_micros
 
 log = logging.getLogger(__name__)
@@ -65,27 +65,38 @@ class Reaper:
     async def step(self) -> float:
         """Look once at every active reservation; returns the seconds until the next look is due."""
         rows = self.gateway.store.read(lambda db: [ReservationRow(**r) for r in db.execute(_ACTIVE).mappings()])
-        seconds = await self._replica_seconds([row for row in rows if row.billing == "deployment"])
+        seconds = await self._try_to_count([row for row in rows if row.billing == "deployment"])
         pauses = await asyncio.gather(*(self._try_to_look(row, seconds) for row in rows))
         return max(0.05, min([self.interval, *pauses]))
 
-    async def _try_to_look(self, row: ReservationRow, seconds: Mapping[str, float]) -> float:
-        """What cannot be looked at now, or answers late, holds up the end of no other."""
+    async def _try_to_count(self, rows: list[ReservationRow]) -> dict[str, float] | None:
+        try:
+            return await self._replica_seconds(rows)
+        except (PilotlightError, ValueError, KeyError) as error:
+            log.warning("the platform does not say what deployments cost: %s", error)
+            return None
+
+    async def _try_to_look(self, row: ReservationRow, seconds: Mapping[str, float] | None) -> float:
+        """What cannot be looked at now, or answers late, holds up the end of no other; its own limit still holds."""
         try:
             return await self._look(row, seconds)
         except (PilotlightError, ValueError, KeyError) as error:
             log.warning("%s: %s", row.resource, error)
-            return self.interval
+        if row.confirmed and _seconds_left(row, row.accrued_micros) <= _lead(row):
+            try:
+                await self._end(row, row.accrued_micros)
+            except PilotlightError as error:
+                log.warning("%s could not be ended: %s", row.resource, error)
+        return self.interval
 
-    async def _look(self, row: ReservationRow, seconds: Mapping[str, float]) -> float:
+    async def _look(self, row: ReservationRow, seconds: Mapping[str, float] | None) -> float:
         if row.id in self.gateway.in_flight:
             return self.interval
         if row.billing == "call":
             return await self._close_call(row)
         response = await self.gateway.platform.get(f"/v1/{row.resource}")
         if response.status_code not in (200, 404):
-            log.warning("%s: HTTP %s", row.resource, response.status_code)
-            return self.interval
+            raise Unavailable(f"The platform answered HTTP {response.status_code}.")
         found: dict[str, Any] | None = response.json() if response.status_code == 200 else None
         if not row.confirmed:
             return await self._find(row, found)
@@ -178,13 +189,17 @@ class Reaper:
                 "groupBy": "deployment_name",
             }
             response = await self.gateway.platform.get(f"/v1/accounts/{account}/billingUsage?{urlencode(query)}")
-            for usage in response.json().get("dedicatedCosts", []) if response.status_code == 200 else []:
+            if response.status_code != 200:
+                raise Unavailable(f"billingUsage answered HTTP {response.status_code}.")
+            for usage in response.json().get("dedicatedCosts", []):
                 name = str(usage["group"]["deployment_name"]).rpartition("/")[2]
                 sums[name] = sums.get(name, 0.0) + float(usage["acceleratorSeconds"])
         return sums
 
 
-def _spent_by_deployment(row: ReservationRow, seconds: Mapping[str, float]) -> int:
+def _spent_by_deployment(row: ReservationRow, seconds: Mapping[str, float] | None) -> int:
+    if seconds is None:  # settled without, it would be settled too low
+        raise Unavailable("What it has cost is not known now.")
     used = Decimal(str(seconds.get(row.resource.rpartition("/")[2], 0.0)))
     cost = used * (row.hour_micros or 0) / 3600
     return max(row.accrued_micros, int(cost.to_integral_value(ROUND_CEILING)))

@@ -58,6 +58,8 @@ class RecordingPlatform:
     replica_seconds: dict[str, float] = field(default_factory=dict[str, float])
     fail_next: int = 0
     fail_after: bool = False
+    silent_about: str = ""
+    """Reads whose path contains this are answered 500."""
     url: str = ""
 
     def app(self) -> Starlette:
@@ -76,6 +78,8 @@ class RecordingPlatform:
         self.seen.append(seen)
         if request.headers.get("authorization") != f"Bearer {KEY}":
             return JSONResponse({"code": 16, "message": "no"}, 401)
+        if self.silent_about and request.method == "GET" and self.silent_about in request.url.path:
+            return JSONResponse({"code": 13, "message": "broken"}, 500)
         if request.url.path.endswith("/chat/completions"):
             return self._chat(seen)
         if request.url.path.endswith("/billingUsage"):

@@ -149,3 +149,12 @@ def test_code_of_the_control_process_is_checked_like_any_other(bench: Any) -> No
 
     bench.in_process(use)
     assert bench.platform.resources == {}
+
+
+@pytest.mark.parametrize(("path", "most"), [("/v1/chat/completions", 32), ("/v1/accounts/acme/datasets", 1)])
+def test_bodies_are_bounded_and_small_where_they_can_be(bench: Any, path: str, most: int) -> None:
+    body = {"model": "x", "messages": "a" * ((most << 20) + 1)}
+    answer = bench.me.post(path, json=body)
+    assert (answer.status_code, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert f"larger than {most} MiB" in answer.json()["error"]["message"]
+    assert bench.platform.targets() == []

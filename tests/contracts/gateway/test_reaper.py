@@ -1,6 +1,7 @@
 """The reaper settles what ended and ends what reached its limit."""
 
 import asyncio
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -124,6 +125,21 @@ def test_a_deployment_is_deleted_at_its_time_limit(bench: Any, deployment_grant:
     assert bench.cost().running == []
     assert [r.method for r in bench.told if r.rule == "approved-limit"] == ["DeleteDeployment"]
     assert [(ended.resource, ended.limit) for ended in bench.cost().ended] == [(DEPLOYMENT, "time")]
+
+
+@pytest.mark.parametrize("silent", ["deployments/dep-1", "billingUsage"])
+def test_a_time_limit_holds_although_the_platform_does_not_say_how_it_stands(
+    bench: Any, deployment_grant: Any, silent: str
+) -> None:
+    create_deployment(bench, deployment_grant(hours=0.001, max_cost="0.0002"))
+    bench.platform.silent_about = silent
+    time.sleep(3.2)
+    look(bench, 2)
+    assert f"DELETE /v1/{DEPLOYMENT}?ignoreChecks=true" in bench.platform.targets()
+    assert bench.cost().running != [], "what it has cost is not known yet, so nothing is settled"
+    bench.platform.silent_about, bench.platform.replica_seconds = "", {DEPLOYMENT: 3.0}
+    look(bench)
+    assert (bench.cost().running, bench.cost().so_far) == ([], Decimal("0.000167"))
 
 
 def test_an_unanswered_create_is_looked_for(bench: Any, job_grant: Any) -> None:

@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from agent import front, turn_api
 from agent.calls import CallLog
+from agent.closed_query import check_query
 from agent.context import Control
 from agent.dispatch import Dispatcher
 from agent.failures import add_error_handlers
@@ -40,7 +41,7 @@ def build_app(settings: Settings, launcher: Launcher | None = None) -> FastAPI:
     app = _new_app(control, lifespan=partial(_lifespan, platform))
     app.include_router(identity_router(engine), include_in_schema=False)
     for routes in (sessions, events, artifacts, estimates):
-        app.include_router(routes.router)
+        app.include_router(routes.router, dependencies=[Depends(check_query)])
     app.include_router(front.router)
     app.add_api_route("/healthz", _check_health, include_in_schema=False)
     app.openapi = lambda: _describe(app)  # pyright: ignore[reportAttributeAccessIssue]

@@ -23,7 +23,7 @@ from gateway.client import Answer, NotSent, PlatformClient
 from gateway.incoming import Incoming, drain, once, read_body, upload_parts
 from gateway.metering import Meter, load_gateway_prices
 from gateway.model_calls import ModelCalls
-from gateway.outcomes import Sent, refused_for_sure, write_refusal, write_success
+from gateway.outcomes import Sent, refused_for_sure, still_asleep, write_refusal, write_success
 from gateway.principal import Principal
 from gateway.record import RpcListener, RpcRecord
 from gateway.replies import error_of, join_files
@@ -168,9 +168,16 @@ class Gateway:
             if sent.metered:
                 return await self.meter.watch(sent, await self.meter.unless_broken(sent, upstream.relay(response)))
             if response.status_code >= 400 and sent.admission.held:
-                await self._write_refusal(sent)
+                return await self._relay_refusal(sent, response)
             return await upstream.relay(response)
         return await self._conclude(sent, verdict, response)
+
+    async def _relay_refusal(self, sent: Sent, response: Answer) -> Response:
+        """Pass an error on; only what certainly did not happen is given back."""
+        body = await response.read()
+        if refused_for_sure(response.status_code) or still_asleep(response.status_code, body):
+            await self._write_refusal(sent)
+        return Response(body, response.status_code, upstream.visible_headers(response))
 
     async def _conclude(self, sent: Sent, verdict: Verdict, response: Answer) -> Response:
         """The end of a call that creates something: its answer is read, stored, and then given."""

@@ -40,6 +40,13 @@ def refused_for_sure(code: int) -> bool:
     return (400 <= code < 500 and code != 408) or code == 501
 
 
+def still_asleep(code: int, body: bytes) -> bool:
+    """Whether the deployment said that it is waking up [P76]; any other 503 may follow a call that was carried out."""
+    found = _json(body) if code == 503 else None
+    error = found.get("error") if isinstance(found, dict) else None
+    return isinstance(error, dict) and error.get("code") == "DEPLOYMENT_SCALING_UP"
+
+
 def write_success(db: Connection, sent: Sent, code: int, body: bytes) -> None:
     """Store the answer for replays, who owns what was created, and that the reservation's resource exists."""
     names = created_names(sent.call, body)

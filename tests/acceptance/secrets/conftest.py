@@ -80,7 +80,7 @@ def _plant_rows(database: Path) -> None:
             "method": "CreateSupervisedFineTuningJob", "rules": f'{{"body.x": "{PLANTED["rules"]}"}}', "max_calls": 1,
             "max_cost_micros": 1, "phase": "train", "text": PLANTED["grant"], "approver": PLANTED["approver"],
             "create_time": "2026-01-01T00:00:00.000000Z", "expire_time": "2100-01-01T00:00:00.000000Z", "calls": 0,
-            "reserved_micros": 0, "settled_micros": 0,
+            "reserved_micros": 0, "settled_micros": 0, "prices": "",
         }  # fmt: skip
         effect = {
             "scope": "session:1-0000", "key": "k", "digest": "0" * 64, "method": "CreateDataset", "state": "done",

@@ -173,7 +173,8 @@ def test_a_plan_is_never_shown_as_something_else(control: ControlServer, jobs: J
 @pytest.mark.parametrize(("ceiling", "status"), [("2.26", "succeeded"), ("2.25", "waiting")])
 def test_auto_approve_counts_what_was_spent(control: ControlServer, jobs: Jobs, ceiling: str, status: str) -> None:
     """The first plan was up to 1.50, 0.76 is spent, and 1.50 more is asked."""
-    envelope = {"maxUsd": ceiling, "expireTime": "2100-01-01T00:00:00Z"}
+    kinds = ["plan_approval", "spend_increase"]
+    envelope = {"maxUsd": ceiling, "expireTime": "2100-01-01T00:00:00Z", "kinds": kinds}
     session = control.create(f"{TO_THE_LIMIT}; increase c1; finish", autoApprove=envelope)
     view = control.settle(session, status)
     assert Decimal(view["cost"]["soFar"]) == Decimal("0.76")

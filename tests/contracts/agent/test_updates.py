@@ -199,3 +199,11 @@ def test_what_is_not_served_says_so(control: ControlServer) -> None:
     away = control.http.get("/v1/accounts/acct/datasets")
     assert (away.status_code, away.json()["error"]["status"]) == (503, "UNAVAILABLE")
     assert control.http.get("/turn/v1/context").status_code == 404
+
+
+def test_a_misspelt_query_parameter_is_an_error(control: ControlServer) -> None:
+    for path in ("sessions", "estimates"):
+        answer = control.http.get(f"/v1/accounts/acct/{path}", params={"page_size": 1})
+        assert (answer.status_code, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+        assert "pageSize" in answer.json()["error"]["message"]
+        assert control.http.get(f"/v1/accounts/acct/{path}", params={"pageSize": 1}).status_code == 200

@@ -126,6 +126,8 @@ class RecordingPlatform:
         if body["model"].endswith("/asleep"):
             error = {"error": {"code": "DEPLOYMENT_SCALING_UP", "message": "scaling up", "type": "unavailable"}}
             return JSONResponse(error, 503, headers={"retry-after": "5"})
+        if body["model"].endswith("/lossy"):
+            return JSONResponse({"error": {"code": "UNAVAILABLE", "message": "lost"}}, 503)
         if not body.get("stream"):
             return JSONResponse({"choices": [{"message": {"content": "hi"}}], "model": body["model"]})
         return StreamingResponse(self._words(), media_type="text/event-stream")
@@ -168,7 +170,7 @@ def job_grant(max_calls: int = 1, max_cost: str = "0.10", name: str = "c1", **mo
 
 
 def chat_grant(max_calls: int = 5) -> GrantSpec:
-    models = ["accounts/acme/deployments/d", "accounts/acme/deployments/asleep"]
+    models = [f"accounts/acme/deployments/{name}" for name in ("d", "asleep", "lossy")]
     rules = {
         "body.model": Rule(one_of=models),
         "body.messages": Rule(max_bytes=1000),

@@ -105,6 +105,12 @@ def test_scaling_up_passes_through_and_uses_nothing_up(bench: Any, chat: Any) ->
     assert bench.platform.targets() == ["POST /inference/v1/chat/completions"] * 3
 
 
+def test_an_answer_that_may_follow_a_call_uses_it_up(bench: Any, chat: Any) -> None:
+    for _ in range(2):
+        assert bench.me.post("/v1/chat/completions", json=chat("accounts/acme/deployments/lossy")).status_code == 503
+    assert bench.cost().lines[0].calls == 2
+
+
 def test_users_are_checked_by_role_and_ownership(bench: Any) -> None:
     bob = bench.serve(Principal("user", "acme", user="bob", role="contributor"))
     eve = bench.serve(Principal("user", "acme", user="eve", role="contributor"))

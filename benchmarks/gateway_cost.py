@@ -10,6 +10,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import socket
 import statistics
 import sys
 import tempfile
@@ -124,7 +125,9 @@ async def platform(scope: Any, receive: Any, send: Any) -> None:
 def serve(app: Any, ready: Connection, lifespan: Literal["on", "off"] = "off") -> None:
     """Run an ASGI app in this process and tell its URL."""
     config = uvicorn.Config(app, port=0, log_level="warning", access_log=False, lifespan=lifespan, interface="asgi3")
-    sock = config.bind_socket()
+    # with the protocol named, as a server that is given host and port does: else asyncio leaves Nagle's delay on
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock.bind(("127.0.0.1", 0))
     sock.listen()
     ready.send(f"http://127.0.0.1:{sock.getsockname()[1]}")
     uvicorn.Server(config).run([sock])

@@ -125,14 +125,14 @@ def end_grant(db: Connection, grant: str) -> None:
 
 def _take(db: Connection, grant: Grant, worst: Worst, account: str, billing: str, resource: str) -> Held:
     moment = now()
+    values = {"id": grant.id, "amount": worst.micros, "now": to_rfc3339(moment), "session": grant.session}
+    if billing == "call" and worst.micros == 0:  # counted only: nothing is held, so no limit is touched
+        _count(db, grant, worst, values)
+        return Held(grant.id, 0, None)
     # both counters or neither: a savepoint, since the caller still records the refusal in this transaction
     with savepoint(db):
-        values = {"id": grant.id, "amount": worst.micros, "now": to_rfc3339(moment), "session": grant.session}
-        if change(db, _TAKE, values) != 1:
-            raise Uncovered(*_why_not(grant, worst, to_rfc3339(moment)))
+        _count(db, grant, worst, values)
         _hold(db, values)
-        if billing == "call" and worst.micros == 0:
-            return Held(grant.id, 0, None)
         row = values | {"grant_id": grant.id, "account": account, "method": grant.method, "billing": billing}
         until = to_rfc3339(moment + timedelta(hours=worst.hours)) if worst.hours is not None else None
         row |= {
@@ -143,6 +143,11 @@ def _take(db: Connection, grant: Grant, worst: Worst, account: str, billing: str
             "replicas": worst.replicas,
         }
         return Held(grant.id, worst.micros, fetch(db, _INSERT, row)[0][0])
+
+
+def _count(db: Connection, grant: Grant, worst: Worst, values: dict[str, Any]) -> None:
+    if change(db, _TAKE, values) != 1:
+        raise Uncovered(*_why_not(grant, worst, values["now"]))
 
 
 def _hold(db: Connection, values: dict[str, Any]) -> None:

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from pilotlight.errors import Aborted, FailedPrecondition, InvalidArgument, NotF
 from pilotlight.identity.principal import Role
 from pilotlight.plan import Plan
 from pilotlight.question import Question, QuestionField, QuestionKind
-from tests.fixtures.desk import Desk, grant, person
+from tests.fixtures.desk import Desk, approve, grant, person
 
 WORDS = [
     "Approved if my boss agrees",
@@ -78,10 +77,6 @@ def test_words_that_plainly_approve_grant_the_plan(desk: Desk, text: str) -> Non
     session = desk.waiting()
     desk.update(session, instruction=text)
     assert [row.spec for row in desk.grants(session)] == ["sweep"]
-
-
-def approve(**more: Any) -> dict[str, Any]:
-    return {"answer": {"questionId": "q1", "decision": "approve", **more}}
 
 
 OTHER = "0" * 64
@@ -360,150 +355,3 @@ def test_a_contributor_approves_its_own_session(desk: Desk) -> None:
     session = desk.waiting(person("cid", Role.CONTRIBUTOR))
     desk.update(session, person("cid", Role.CONTRIBUTOR), **approve())
     assert len(desk.grants(session)) == 1
-
-
-STRICT = [
-    (person("ann"), False),
-    (person("ann", key_id="another key of ann"), False),
-    (person("ann", Role.ADMIN), False),
-    (person("bot", preset="pilot", service_account=True), False),
-    (person("cid", Role.CONTRIBUTOR), False),
-    (person("ivy", Role.INFERENCE_USER), False),
-    (person("bob"), True),
-    (person("root", Role.ADMIN), True),
-]
-
-
-@pytest.mark.parametrize("by_words", [True, False], ids=["words", "structured"])
-@pytest.mark.parametrize(("caller", "allowed"), STRICT, ids=lambda value: getattr(value, "user", ""))
-def test_with_distinct_principals_another_person_approves(
-    strict_desk: Desk, caller: Any, allowed: bool, by_words: bool
-) -> None:
-    session = strict_desk.waiting(person("ann"))
-    body = {"instruction": "Approved, proceed."} if by_words else approve()
-    if allowed:
-        strict_desk.update(session, caller, **body)
-    else:
-        with pytest.raises(PermissionDenied) as refusal:
-            strict_desk.update(session, caller, **body)
-        assert refusal.value.hint
-    assert len(strict_desk.grants(session)) == int(allowed)
-
-
-def test_with_distinct_principals_the_driver_still_answers_revises_and_rejects(strict_desk: Desk) -> None:
-    session = strict_desk.create()
-    strict_desk.ask(strict_desk.turn(session), None, QuestionKind.MISSING_INPUT)
-    strict_desk.update(session, instruction="ember-500k")
-    strict_desk.ask(strict_desk.turn(session), strict_desk.plan(session), number=2)
-    strict_desk.update(session, instruction="Use rank 16 instead")
-    strict_desk.ask(strict_desk.turn(session), strict_desk.plan(session, note="16"), number=3)
-    bot = person("bot", preset="pilot", service_account=True)
-    assert strict_desk.update(session, bot, instruction="Reject.")["status"] == "cancelled"
-
-
-def test_with_distinct_principals_a_promotion_needs_the_other_person_too(strict_desk: Desk) -> None:
-    session = strict_desk.waiting()
-    strict_desk.update(session, person("bob"), **approve())
-    strict_desk.ask(strict_desk.turn(session), None, QuestionKind.PROMOTION, number=2)
-    with pytest.raises(PermissionDenied):
-        strict_desk.update(session, instruction="Proceed with the winning config.")
-    strict_desk.update(session, person("bob"), instruction="Proceed with the winning config.")
-    assert [row.spec for row in strict_desk.grants(session)] == ["sweep", "train"]
-
-
-LATER = datetime(2100, 1, 1, tzinfo=UTC)
-
-
-def ceiling(usd: str = "10", **more: Any) -> dict[str, Any]:
-    return {"autoApprove": {"maxUsd": usd, "expireTime": LATER.isoformat(), **more}}
-
-
-def test_below_its_ceiling_a_plan_is_approved_by_record(desk: Desk) -> None:
-    session = desk.create(person("ann"), **ceiling("2"))
-    assert desk.ask(desk.turn(session), desk.plan(session))
-    view = desk.get(session)
-    by = "autoApprove, set by ann@acme"
-    assert view["autoApprove"]["setBy"] == "ann@acme"
-    assert view["autoApprove"]["kinds"] == ["plan_approval"]
-    assert view["plan"]["approvedBy"] == desk.grants(session)[0].approver == by
-    verdicts = [(row.principal, row.verdict, row.rule) for row in desk.audit(session)]
-    assert verdicts == [("ann@acme", "set", "spend.auto-approve"), (by, "approved", "grants")]
-
-
-def test_by_default_a_ceiling_covers_the_plan_only(desk: Desk) -> None:
-    both = ceiling()
-    both["autoApprove"]["kinds"] = ["plan_approval", "promotion"]
-    for body, covered in ((ceiling(), False), (both, True)):
-        session = desk.create(**body)
-        assert desk.ask(desk.turn(session), desk.plan(session))
-        assert desk.ask(desk.turn(session), None, QuestionKind.PROMOTION, 2) is covered
-
-
-def test_the_ceiling_bounds_the_whole_session(desk: Desk) -> None:
-    """What a person approved before counts too, and so does what is granted and not used yet."""
-    session = desk.create(**ceiling("2.50", kinds=["plan_approval", "promotion"]))
-    assert not desk.ask(desk.turn(session), desk.plan(session, grant("a", "2.00"), grant("b", "0.60", "promotion")))
-    desk.update(session, person("bob"), **approve())
-    assert not desk.ask(desk.turn(session), None, QuestionKind.PROMOTION, 2)
-    assert [row.spec for row in desk.grants(session)] == ["a"]
-
-
-def test_what_the_shown_plan_may_cost_counts_not_its_first_step(desk: Desk) -> None:
-    session = desk.create(**ceiling("1.99"))
-    assert not desk.ask(desk.turn(session), desk.plan(session))  # $1 now, $1 at the promotion
-
-
-def test_an_expired_ceiling_waits_for_a_person(desk: Desk) -> None:
-    soon = now() + timedelta(milliseconds=50)
-    session = desk.create(autoApprove={"maxUsd": "10", "expireTime": soon.isoformat()})
-    while now() < soon:
-        pass
-    assert not desk.ask(desk.turn(session), desk.plan(session))
-    assert desk.get(session)["status"] == "waiting"
-
-
-@pytest.mark.parametrize(
-    "caller",
-    [
-        person("bot", service_account=True),
-        person("bot", preset="pilot", service_account=True),
-        person("bot", preset="pilot"),
-        person("ivy", Role.INFERENCE_USER),
-    ],
-)
-def test_no_program_sets_a_ceiling(desk: Desk, caller: Any) -> None:
-    with pytest.raises(PermissionDenied):
-        desk.create(caller, **ceiling())
-
-
-def test_with_distinct_principals_nobody_sets_a_ceiling_for_itself(strict_desk: Desk) -> None:
-    with pytest.raises(PermissionDenied, match="your own approval"):
-        strict_desk.create(**ceiling())
-
-
-def test_a_ceiling_of_before_ends_when_the_setting_is_turned_on(desk: Desk) -> None:
-    session = desk.create(**ceiling())
-    settings = desk.settings.model_copy(update={"approvals_distinct_principal": True})
-    assert not replace(desk, settings=settings).ask(desk.turn(session), desk.plan(session))
-    assert desk.grants(session) == []
-
-
-@pytest.mark.parametrize(
-    "more", [{"maxUsd": "-1"}, {"kinds": []}, {"kinds": ["comparison"]}, {"setBy": "bob"}, {"expireTime": None}]
-)
-def test_malformed_ceilings_are_refused(desk: Desk, more: dict[str, Any]) -> None:
-    body = ceiling()
-    body["autoApprove"] |= more
-    with pytest.raises(ValidationError):
-        desk.create(**body)
-    with pytest.raises(InvalidArgument, match="past"):
-        desk.create(autoApprove={"maxUsd": "1", "expireTime": "2020-01-01T00:00:00Z"})
-
-
-def test_a_session_keeps_to_the_limit_of_its_key(desk: Desk) -> None:
-    for asked, own, expected in ((None, "1.50", "1.500000"), ("1", "1.50", "1.000000"), ("9", None, "9.000000")):
-        micros = None if own is None else int(Decimal(own) * 1_000_000)
-        caller = person(session_limit_micros=micros)
-        session = desk.create(caller, **({"spendLimitUsd": asked} if asked else {}))
-        assert desk.get(session)["spendLimitUsd"] == expected
-        assert desk.get(session)["createdKey"] == "key_ann"

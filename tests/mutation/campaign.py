@@ -70,8 +70,9 @@ def applied(mutant: Mutant, copy: Path) -> Generator[None]:
 
 def run_tests(nodes: Sequence[str], copy: Path) -> tuple[int, str]:
     """pytest's exit code and output; processes that the tests start import the copy too."""
-    options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=line", "-m", ""]
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "pytest_timeout", "--no-header", "--tb=line", "-m", ""]
     environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the others cost more time than most of the tests
     command = [sys.executable, "-m", "pytest", *options, *nodes]
     try:
         done = subprocess.run(

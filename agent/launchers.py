@@ -28,12 +28,16 @@ class Launcher(Protocol):
 
 
 def choose_launcher(settings: Settings) -> Launcher:
-    """The launcher that the settings ask for. Raises FailedPrecondition for `none` with a cloud platform."""
+    """The launcher that the settings ask for.
+
+    Raises FailedPrecondition for `none` with a cloud platform or with a key of the planner's model: what is not
+    confined could read the keys of the process beside it.
+    """
     if settings.sandbox == "bwrap":
         return SandboxLauncher(settings.sandbox_uid_base, sandbox_limits(settings))
-    if settings.backend != "local":
+    if settings.backend != "local" or settings.anthropic_key.get_secret_value():
         raise FailedPrecondition(
-            "sandbox=none is for development with the local platform only.",
+            "sandbox=none is for development with the local platform only, and without a key of a model's provider.",
             hint="Unset PILOTLIGHT_SANDBOX, and run on Linux with bubblewrap.",
         )
     return PlainLauncher([sys.executable, "-P", "-m", RUNNER_MODULE])

@@ -28,6 +28,8 @@ def ask_question(db: Session, row: SessionRow, question: Question, epoch: int, s
     turn = require_turn(db, row, epoch)
     if question.kind in _WITH_PLAN:
         _bind_plan(db, row, question)
+    elif question.plan_hash:
+        raise FailedPrecondition(f"A {question.kind} question approves nothing, so it names no plan.")
     digest = _digest(question)
     stored = db.get(QuestionRow, (row.id, question.question_id))
     if stored is not None and stored.digest != digest:

@@ -18,7 +18,6 @@ def campaign(options: Options, home: Path) -> tuple[Evidence, Case]:
     violations = check(case)
     print(summarise(evidence, case, violations))
     assert violations == []
-    assert evidence.families.keys() >= FAMILIES.keys()
     assert "Unexpected failure" not in (home / "control.log").read_text()
     assert allowed_share(evidence) > 0.2
     return evidence, case
@@ -27,6 +26,7 @@ def campaign(options: Options, home: Path) -> tuple[Evidence, Case]:
 def test_two_hundred_sessions_with_crashes(tmp_path: Path) -> None:
     evidence, case = campaign(Options(200, seed=1, kills=3), tmp_path / "home")
     assert evidence.kills == 3
+    assert evidence.families.keys() >= FAMILIES.keys()
     kinds = {seen.created.split("/")[2] for seen in case.log if seen.created}
     assert kinds >= {"supervisedFineTuningJobs", "deployments", "datasets", "models"}
     assert len(case.approvals) > 50

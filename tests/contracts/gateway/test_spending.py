@@ -183,6 +183,23 @@ def test_deployments_are_bounded_by_time_and_sleep_when_idle(bench: Any, deploym
     assert bench.cost().running[0].usd_per_hour == Decimal("0.20")
 
 
+def test_no_approval_keeps_a_replica_for_ever(bench: Any, deployment_grant: Any) -> None:
+    """Not even a plan that asks for it: its hours would bound nothing."""
+    spec = deployment_grant()
+    bench.approve(spec.model_copy(update={"rules": spec.rules | {"body.minReplicaCount": Rule.exactly(1)}}))
+    body = {
+        "baseModel": "accounts/acme/models/out-1",
+        "minReplicaCount": 1,
+        "maxReplicaCount": 1,
+        "autoscalingPolicy": {"scaleToZeroWindow": "300s"},
+    }
+    answer = bench.me.post(
+        "/v1/accounts/acme/deployments", params={"deploymentId": "dep-1"}, json=body, headers={"idempotency-key": "d"}
+    )
+    assert rule_of(answer) == "spend.deployment"
+    assert bench.platform.targets() == []
+
+
 def test_inference_is_counted(bench: Any, chat_body: dict[str, Any]) -> None:
     bench.approve(bench.chat_grant(max_calls=3))
     answers = [bench.me.post("/v1/chat/completions", json=chat_body).status_code for _ in range(4)]

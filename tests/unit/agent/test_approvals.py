@@ -213,6 +213,15 @@ def test_a_promotion_needs_a_plan_that_was_approved(desk: Desk) -> None:
         desk.ask(desk.turn(session), desk.plan(session), QuestionKind.PROMOTION)
 
 
+def test_a_question_that_approves_nothing_names_no_plan(desk: Desk) -> None:
+    session = desk.waiting()
+    desk.update(session, instruction="Use rank 16 instead")
+    turn = desk.turn(session)
+    question = Question(question_id="q9", kind=QuestionKind.MISSING_INPUT, text="Go on?", plan_hash=OTHER)
+    with pytest.raises(FailedPrecondition, match="names no plan"), writing(desk.engine) as db:
+        ask_question(db, load_session(db, session), question, turn.epoch, desk.settings)
+
+
 def test_an_approval_without_a_plan_cannot_be_asked(desk: Desk) -> None:
     session = desk.create()
     with pytest.raises(FailedPrecondition, match="current plan"):

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import signal
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -72,8 +71,7 @@ def test_sixteen_writers_never_overspend(tmp_path: Path, limit: str | None, kill
         worker.start()
     time.sleep(0.7 if kill else 0)
     for worker in workers[:kill]:
-        if worker.pid is not None:
-            os.kill(worker.pid, signal.SIGKILL)
+        worker.kill()  # on a quick machine it may have ended by now
     for worker in workers:
         worker.join(120)
     assert [worker.exitcode for worker in workers[kill:]] == [0] * (16 - kill)

@@ -184,8 +184,8 @@ def test_sixteen_writers_stop_exactly_at_the_limit(
     mine = key(month and month * CENT, session and session * CENT)
     for number in range(4):
         start(engine, f"s{number}", mine, spec(9, 9))
-    with engine.begin() as db:  # the grants alone would allow 200
-        db.execute(text("UPDATE gateway_grants SET max_cost_micros = 500000, max_calls = 50"))
+    with engine.begin() as db:  # any one of the grants alone would allow more
+        db.execute(text("UPDATE gateway_grants SET max_cost_micros = 1000000, max_calls = 100"))
 
     def work(number: int) -> Callable[[Engine], None]:
         def run(own: Engine) -> None:

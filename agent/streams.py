@@ -12,6 +12,7 @@ from agent import views
 from agent.states import RESTING, Status
 from agent.store import get_session, reading
 from agent.watch import BELL
+from pilotlight.database import DatabaseUnavailable
 from pilotlight.errors import NotFound, OutOfRange
 
 PING_SECONDS = 15
@@ -55,6 +56,8 @@ async def stream_events(
         except NotFound:
             yield _done("deleted")
             return
+        except DatabaseUnavailable:  # the reader is kept: it has missed nothing
+            await asyncio.sleep(_POLL_SECONDS)
         finally:
             BELL.forget(session_id, ring)
 

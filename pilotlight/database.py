@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import URL, Engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlmodel import create_engine
 
 from pilotlight import postgres
@@ -24,6 +24,13 @@ log = logging.getLogger(__name__)
 
 _TRANSIENT = frozenset({5, 6, 10, 13, 14})
 """SQLite's result codes BUSY, LOCKED, IOERR, FULL and CANTOPEN."""
+
+
+class DatabaseUnavailable(Unavailable, SQLAlchemyError):
+    """The database cannot do it now: no server, no lock in time, a full disk. What was not committed did not happen.
+
+    When the answer to a commit is lost, nobody knows whether it did: read, then decide.
+    """
 
 
 def open_engine(url: str) -> Engine:
@@ -58,7 +65,7 @@ def check_text(values: Any) -> None:
             raise InvalidArgument("A text has a NUL character (U+0000) in it.", hint="Leave it out.")
 
 
-def unavailable_for(error: BaseException, *, disconnected: bool = False) -> Unavailable | None:
+def unavailable_for(error: BaseException, *, disconnected: bool = False) -> DatabaseUnavailable | None:
     """What a driver's error is for our callers when trying again can help; None for a defect."""
     if isinstance(error, sqlite3.Error):
         transient = (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _TRANSIENT
@@ -66,8 +73,8 @@ def unavailable_for(error: BaseException, *, disconnected: bool = False) -> Unav
         transient = disconnected or postgres.is_transient(error)
     if not transient:
         return None
-    log.warning("The control database cannot do it now: %s", str(error).strip())
-    return Unavailable("The control database does not answer now; nothing was lost.", hint="Try again in a moment.")
+    log.warning("The database cannot do it now: %s", str(error).strip())
+    return DatabaseUnavailable("The database does not answer now.", hint="Try again in a moment.")
 
 
 def _open_sqlite(url: URL) -> Engine:
@@ -90,7 +97,7 @@ def _on_begin(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
 
 
-def _translate(context: ExceptionContext) -> Unavailable | None:
+def _translate(context: ExceptionContext) -> DatabaseUnavailable | None:
     if context.is_pre_ping:  # the pool finds out by itself, and connects again
         return None
     return unavailable_for(context.original_exception, disconnected=context.is_disconnect)

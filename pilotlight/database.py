@@ -8,6 +8,7 @@ text that PostgreSQL could not hold is InvalidArgument on both.
 
 import logging
 import sqlite3
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from pilotlight.errors import FailedPrecondition, InvalidArgument, Unavailable
 
 log = logging.getLogger(__name__)
 
+_QUIET = 10.0
+_told: dict[str, float] = {}
 _TRANSIENT = frozenset({5, 6, 10, 13, 14})
 """SQLite's result codes BUSY, LOCKED, IOERR, FULL and CANTOPEN."""
 
@@ -73,8 +76,16 @@ def unavailable_for(error: BaseException, *, disconnected: bool = False) -> Data
         transient = disconnected or postgres.is_transient(error)
     if not transient:
         return None
-    log.warning("The database cannot do it now: %s", str(error).strip())
+    _tell(" ".join(str(error).split()))
     return DatabaseUnavailable("The database does not answer now.", hint="Try again in a moment.")
+
+
+def _tell(reason: str) -> None:
+    """Into the log, the same not again within ten seconds: everything that wants the database hears of it."""
+    if time.monotonic() - _told.get(reason, -_QUIET) >= _QUIET:
+        _told.clear()
+        _told[reason] = time.monotonic()
+        log.warning("The database cannot do it now: %s", reason)
 
 
 def _open_sqlite(url: URL) -> Engine:

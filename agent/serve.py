@@ -1,6 +1,7 @@
 """`python -m agent.serve`: the control process."""
 
 import logging
+import sys
 import time
 
 import uvicorn
@@ -9,7 +10,7 @@ from pydantic import SecretStr
 from agent.app import build_app
 from agent.launchers import Launcher
 from agent.protocol import guard
-from pilotlight.errors import FailedPrecondition
+from pilotlight.errors import FailedPrecondition, PilotlightError
 from pilotlight.redaction import secrets_of, start_logging
 from pilotlight.settings import Settings
 
@@ -62,4 +63,7 @@ def with_platform_key(settings: Settings) -> Settings:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except PilotlightError as error:  # no traceback: it says what is wrong and what to do
+        sys.exit(f"Error: {error}")

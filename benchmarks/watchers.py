@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -137,7 +137,7 @@ def _cpu(process: psutil.Process) -> float:
 
 
 @contextmanager
-def _serve(home: Path, options: argparse.Namespace) -> Iterator[tuple[str, psutil.Process]]:
+def _serve(home: Path, options: argparse.Namespace) -> Generator[tuple[str, psutil.Process]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Engine, delete, func
 from sqlmodel import Session, col, select
 
-from agent import journal, leases, queue, spending
+from agent import journal, leases, spending
 from agent.requests import find_reply, keep_reply
 from agent.states import Status
 from agent.store import get_session, reading, writing
@@ -20,33 +20,17 @@ from agent.tables import (
     SessionRow,
     TurnRow,
 )
-from agent.views import session_name, show_session, summarize_session
+from agent.views import session_name, show_session
 from agent.wire import CreateSession
 from agent.workspace import Workspace
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from pilotlight.identity import Principal, check_writer
-from pilotlight.listing import ListParams, list_page
 from pilotlight.money import to_micros
 from pilotlight.settings import Settings
 
 Json = dict[str, Any]
 
-LIST_FIELDS = frozenset(
-    {
-        "name",
-        "sessionId",
-        "instruction",
-        "scope",
-        "status",
-        "statusInfo",
-        "phase",
-        "createTime",
-        "updateTime",
-        "createdBy",
-        "turn",
-    }
-)
 _ACTIVE = (Status.PENDING.value, Status.RUNNING.value)
 
 
@@ -90,17 +74,6 @@ def create_session(engine: Engine, settings: Settings, caller: Principal, body: 
         reply = show_session(db, settings, get_session(db, row.account, row.id)).model_dump(mode="json", by_alias=True)
         keep_reply(db, scope, body.request_id, body, reply)
     return reply, True
-
-
-def list_sessions(engine: Engine, account: str, params: ListParams) -> Json:
-    """A page of the account's sessions, newest first unless ordered otherwise."""
-    if not params.order_by:
-        params = params._replace(order_by="createTime desc")
-    with reading(engine) as db:
-        rows = db.exec(select(SessionRow).where(SessionRow.account == account)).all()
-        positions = queue.read_positions(db)
-        resources = [summarize_session(db, row, positions).model_dump(mode="json", by_alias=True) for row in rows]
-    return list_page(resources, params, "sessions", LIST_FIELDS)
 
 
 def read_session(engine: Engine, settings: Settings, account: str, session_id: str) -> Json:

@@ -15,6 +15,7 @@ class SessionRow(SQLModel, table=True):
     """One session: the truth about it [DESIGN section 3]."""
 
     __tablename__: ClassVar[str] = "sessions"  # pyright: ignore[reportIncompatibleVariableOverride]
+    __table_args__ = (Index("sessions_by_time", "account", "create_time", "id"),)
 
     id: str = Field(primary_key=True)
     slot: int = Field(unique=True)

@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     """Within this a request's head must be complete."""
     stall_seconds: float = Field(default=60.0, gt=0)
     """A request's body must go on arriving within this; an answer may wait five times as long for its reader."""
-    connections: int = Field(default=512, ge=1)
+    connections: int = Field(default=2048, ge=1)
     """Connections to the control process; above it the one that it has waited for longest is closed."""
     turn_connections: int = Field(default=64, ge=1)
     """The same for the socket of one turn: a runner cannot use up what the others need."""

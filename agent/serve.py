@@ -1,6 +1,7 @@
 """`python -m agent.serve`: the control process."""
 
 import logging
+import resource
 import sys
 import time
 
@@ -16,6 +17,8 @@ from pilotlight.settings import Settings
 
 log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 120
+_OTHER_FILES = 512
+"""Open files beside users' connections: databases, turns, their sockets and logs, the platform."""
 
 
 def main(launcher: Launcher | None = None) -> None:
@@ -36,11 +39,30 @@ def main(launcher: Launcher | None = None) -> None:
         app,
         host=settings.host,
         port=settings.port,
-        http=guard(settings, settings.connections),
+        http=guard(settings, fit_connections(settings.connections)),
         ws="none",
         log_config=None,
         timeout_graceful_shutdown=3,
     )
+
+
+def fit_connections(wanted: int) -> int:
+    """How many connections the limit of open files has room for, which is raised as far as it may be and as needed.
+
+    Running out of files would also stop turns and the database, so the number of connections gives way.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    room = max(soft - _OTHER_FILES, soft // 2)
+    log.warning(
+        "Only %d of %d connections fit into %d open files. Raise the hard limit: ulimit -Hn.", room, wanted, soft
+    )
+    return room
 
 
 def with_platform_key(settings: Settings) -> Settings:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Engine, Table, inspect
+from sqlalchemy import Connection, Engine, Table, inspect
 from sqlalchemy.schema import CreateColumn
 from sqlmodel import SQLModel
 
@@ -13,15 +13,15 @@ def make_tables(engine: Engine, rows: Sequence[type[SQLModel]]) -> None:
     A column that comes to an existing table needs a server default or no value at all.
     """
     tables = [SQLModel.metadata.tables[str(row.__tablename__)] for row in rows]
-    SQLModel.metadata.create_all(engine, tables=tables)
-    for table in tables:
-        _add_columns(engine, table)
+    with engine.begin() as db:  # under the write lock: of two that start at once, one finds nothing missing
+        SQLModel.metadata.create_all(db, tables=tables)
+        for table in tables:
+            _add_columns(db, table)
 
 
-def _add_columns(engine: Engine, table: Table) -> None:
-    known = {column["name"] for column in inspect(engine).get_columns(table.name)}
-    missing = [column for column in table.columns if column.name not in known]
-    with engine.begin() as db:
-        for column in missing:
-            described = CreateColumn(column).compile(dialect=engine.dialect)
+def _add_columns(db: Connection, table: Table) -> None:
+    known = {column["name"] for column in inspect(db).get_columns(table.name)}
+    for column in table.columns:
+        if column.name not in known:
+            described = CreateColumn(column).compile(dialect=db.dialect)
             db.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {described}")

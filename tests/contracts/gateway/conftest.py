@@ -28,6 +28,7 @@ from pilotlight.pricebook import PriceBook
 from pilotlight.settings import Settings
 from tests.fixtures import plans
 from tests.fixtures.asgi import serving
+from tests.fixtures.fence import every_turn
 
 KEY = "fw_the_platform_key_that_must_never_be_seen"
 SESSION = "1779157376-41e1"
@@ -213,7 +214,7 @@ class Bench:
 
         async def run() -> Any:
             async with PlatformClient(url or self.platform.url) as upstream:
-                gateway = Gateway(self.engine, self.settings, upstream, self.gateway.listener)
+                gateway = Gateway(self.engine, self.settings, upstream, self.gateway.listener, is_running=every_turn)
                 try:
                     return await work(gateway)
                 finally:
@@ -296,7 +297,7 @@ def bench(tmp_path: Path, stage: Stage) -> Generator[Bench]:
     async def listen(record: RpcRecord) -> None:
         told.append(record)
 
-    gateway = Gateway(engine, settings, stage.upstream, listen)
+    gateway = Gateway(engine, settings, stage.upstream, listen, is_running=every_turn)
     fronts, clients = {"0": ME}, list[httpx.Client]()
 
     async def enter(scope: Any, receive: Any, send: Any) -> None:

@@ -103,7 +103,7 @@ def test_a_zombie_writes_nothing_and_has_no_effect(
 ) -> None:
     zombie = WorkerProcess(control.settings, control.settings.home / "z").wait_ready()
     workers.append(zombie)
-    session = control.create("say one; wait go; plan; job c1; wait end; finish", autoApprove=CEILING)
+    session = control.create("plan; say one; wait go; job c1; wait end; finish", autoApprove=CEILING)
     control.settle_until(session, lambda view: view["statusInfo"] == "one")
     zombie.send(signal.SIGSTOP)
     (zombie.workspace(session) / "go").touch()  # its runner goes on, and speaks to a process that stands still

@@ -172,10 +172,10 @@ class LeaseRow(SQLModel, table=True):
     __tablename__: ClassVar[str] = "leases"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     session_id: str = Field(primary_key=True, foreign_key="sessions.id")
-    epoch: int
+    epoch: int = Field(sa_type=BigInt)
     worker: str = Field(index=True)
     machine: str
-    beats: int = 0
+    beats: int = Field(default=0, sa_type=BigInt)
     expires: float
 
 

@@ -7,12 +7,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pilotlight.errors import FailedPrecondition, Unavailable
-from runner.sandbox.bwrap import APP, list_binds, list_code, list_paths, list_variables
+from runner.sandbox.bwrap import APP, Bind, list_binds, list_code, list_paths, list_variables
 from runner.sandbox.child import ForkedProcess
 from runner.sandbox.launch import prepare_host
 from runner.sandbox.spec import LaunchSpec, write_spec
@@ -39,6 +39,7 @@ class Seed:
     warm: str = "runner.warm"
     flags: Sequence[str] = ("-I", "-B")
     environment: dict[str, str] = field(default_factory=lambda: _surround())
+    binds: Sequence[Bind] = field(default_factory=lambda: list_code("runner"))
     more: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -143,20 +144,16 @@ class Zygote:
             )
 
     def _hello(self) -> dict[str, Any]:
-        root, code = Path(__file__).resolve().parents[3], list_code("runner")
-        inside = {str(bind.source): bind.target for bind in code}
-        hosts = [str(root), *(str(bind.source) for bind in code if bind.target in list_paths(code))]
-        settings = asdict(self._seed)
-        return (
-            settings
-            | {
-                "parent": os.getpid(),
-                "paths": hosts,
-                "names": {str(root): APP} | inside,
-                "inside": list_paths(code),
-            }
-            | self._seed.more
-        )
+        seed, root, code = self._seed, str(Path(__file__).resolve().parents[3]), list_code("runner")
+        inside = list_paths(code)
+        return {
+            "main": seed.main,
+            "warm": seed.warm,
+            "parent": os.getpid(),
+            "paths": [root, *(str(bind.source) for bind in code if bind.target in inside)],
+            "names": {root: APP} | {str(bind.source): bind.target for bind in seed.binds},
+            "inside": inside,
+        } | seed.more
 
     async def _exchange(self, message: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
         assert self._link

@@ -20,6 +20,7 @@ from runner.sandbox.kernel import (
     call,
     drop_bounding,
     drop_capabilities,
+    leave_keyring,
     set_filter,
 )
 from runner.sandbox.seccomp import compile_filter
@@ -114,6 +115,7 @@ STEPS: tuple[Step, ...] = (
     Step("identity", _change_identity),
     Step("capabilities", _alone(drop_capabilities)),
     Step("session", _alone(os.setsid)),
+    Step("keyring", _alone(leave_keyring)),
     Step("signals", _alone(_reset_signals)),
     Step("umask", _alone(os.umask, UMASK)),
     Step("environment", _set_environment),

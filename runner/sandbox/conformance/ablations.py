@@ -36,7 +36,9 @@ def ablate_way(names: str, bait: Bait) -> Way:
     """The way of a forked runner: the ablations of its room, steps left out, and no check unless `boot` is named."""
     wanted = names.split("+") if names else []
     left_out = {step for name in wanted for step in STEPS_OF.get(name, (name.removeprefix("no-"),))}
-    if unknown := [name for name in wanted if name.startswith("no-") and name[3:] not in {step.name for step in STEPS}]:
+    if unknown := [
+        name for name in wanted if name.startswith("no-") and name[3:] not in {"pid", *(step.name for step in STEPS)}
+    ]:
         raise ValueError(f"{unknown} is not in the steps")
     steps = [step for step in STEPS if step.name not in left_out]
     if "leak" in wanted:
@@ -44,7 +46,7 @@ def ablate_way(names: str, bait: Bait) -> Way:
     if "caps" in wanted:
         steps.append(Step("raise", _raise_capabilities))
     check = refuse_gaps if "boot" in wanted or not wanted else _check_nothing
-    return Way(steps, check, partial(_ablate_room, wanted, bait))
+    return Way(steps, check, partial(_ablate_room, wanted, bait), not {"pid", "no-pid"} & set(wanted))
 
 
 def _open_folder(folder: Path, _entry: Entry) -> None:
@@ -186,9 +188,7 @@ ABLATIONS: dict[str, Ablation] = {
 
 OF_ZYGOTE = {"isolated"}
 """What the zygote of a forked runner is started with, and not its room."""
-ROOM_ABLATIONS = {name: act for name, act in ABLATIONS.items() if name not in {*OF_ZYGOTE, "leak"}} | {
-    "limits": _room_limits
-}
+ROOM_ABLATIONS = {name: act for name, act in ABLATIONS.items() if name not in OF_ZYGOTE} | {"limits": _room_limits}
 STEPS_OF = {
     "seccomp": ("filter",),
     "caps": ("bounding", "capabilities"),

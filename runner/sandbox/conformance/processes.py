@@ -44,8 +44,15 @@ def _count() -> str:
     if not Path("/proc/self").exists():
         return BLOCKED
     others = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and entry.name != str(os.getpid())]
-    strange = [entry.name for entry in others if (entry / "comm").read_text().strip() not in _OWN]
-    return reached(f"{len(strange)} processes") if strange else BLOCKED
+    strange = {_read_name(entry) for entry in others} - _OWN
+    return reached(f"{len(strange)} programs") if strange else BLOCKED
+
+
+def _read_name(process: Path) -> str:
+    try:
+        return (process / "comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):  # one of the host that has just ended
+        return "gone"
 
 
 def _reads_host(name: str) -> Act:

@@ -10,8 +10,11 @@ from runner.sandbox.conformance.ablations import ablate_way
 from runner.sandbox.conformance.legacy import KEY, KEYCTL_JOIN, SECRET, SESSION_KEYRING, call_keyctl
 from runner.sandbox.conformance.probe import Bait
 from runner.sandbox.seccomp import MACHINES
-from runner.sandbox.zygote.keeper import Way
-from runner.sandbox.zygote.process import serve_runners
+from runner.sandbox.zygote.keeper import Run, keep
+from runner.sandbox.zygote.process import read_job, serve_runners
+
+_GROUP = 60_000
+"""A supplementary group that nobody is meant to be in."""
 
 
 def main(link: socket.socket, hello: dict[str, Any]) -> None:
@@ -21,12 +24,14 @@ def main(link: socket.socket, hello: dict[str, Any]) -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
     _keep_key()
-    if run := serve_runners(link, hello, _choose):
+    if os.getuid() == 0:
+        os.setgroups([_GROUP])
+    if run := serve_runners(link, hello, _become):
         run()
 
 
-def _choose(request: dict[str, Any]) -> Way:
-    return ablate_way(request["ablation"], Bait(**request["bait"]))
+def _become(request: dict[str, Any], descriptors: list[int]) -> Run:
+    return keep(read_job(request, descriptors), ablate_way(request["ablation"], Bait(**request["bait"])))
 
 
 def _keep_key() -> None:

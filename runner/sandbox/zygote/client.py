@@ -86,14 +86,27 @@ class Zygote:
         """
         bwrap = prepare_host(spec)
         binds = [(str(bind.source), bind.target, bind.writable) for bind in list_binds(spec)]
-        request = {"spec": write_spec(spec), "bwrap": bwrap, "binds": binds} | more
-        try:
-            process = await self._ask(request)
-        except _Died:
-            await self._end()
-            process = await self._ask_again(request)
+        process = await self.fork({"spec": write_spec(spec), "bwrap": bwrap, "binds": binds} | more)
         start_guard(process, spec.limits.memory_bytes)
         return process
+
+    async def fork(self, request: dict[str, Any]) -> ForkedProcess:
+        """Ask for one process. Whoever is cancelled meanwhile leaves none behind."""
+        asking = asyncio.create_task(self._ask_patiently(request))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            process = await asking
+            process.kill()
+            await process.wait()
+            raise
+
+    async def _ask_patiently(self, request: dict[str, Any]) -> ForkedProcess:
+        try:
+            return await self._ask(request)
+        except _Died:
+            await self._end()
+        return await self._ask_again(request)
 
     async def _ask_again(self, request: dict[str, Any]) -> ForkedProcess:
         try:
@@ -177,9 +190,11 @@ def _interpreter() -> str:
 def _exchange(link: socket.socket, message: bytes, descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
     try:
         socket.send_fds(link, [message], descriptors)
-        reply, received, _, _ = socket.recv_fds(link, 1 << 16, 1, socket.MSG_CMSG_CLOEXEC)
+        reply, received, _, _ = socket.recv_fds(link, 1 << 16, 1)
     except OSError as error:
         raise _Died from error
+    for descriptor in received:
+        os.set_inheritable(descriptor, False)
     if not reply:
         raise _Died
     return json.loads(reply), received

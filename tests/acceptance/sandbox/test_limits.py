@@ -21,7 +21,7 @@ from pilotlight.settings import Settings
 from runner.sandbox.conformance.suite import run_probes
 from runner.sandbox.launch import find_bwrap, launch, prepare
 from runner.sandbox.spec import LaunchSpec, Limits, Profile, read_spec, write_spec
-from tests.fixtures.sandbox import await_nothing_left, run_inside, with_code
+from tests.fixtures.sandbox import await_nothing_left, is_alive, run_inside, with_code
 
 ROOT = Path(__file__).parents[3]
 HOG = "import time; data = b'x' * (300 << 20); time.sleep(60)"
@@ -136,7 +136,7 @@ def test_when_whoever_started_it_is_killed_nothing_is_left(spec: LaunchSpec) -> 
         assert len(inside) >= 7
         supervisor.kill()
     end = time.monotonic() + 3
-    while [pid for pid in inside if _is_alive(pid)]:
+    while [pid for pid in inside if is_alive(pid)]:
         assert time.monotonic() < end
         time.sleep(0.01)
 
@@ -157,13 +157,6 @@ def test_a_stage_whose_launcher_has_ended_starts_nothing(spec: LaunchSpec) -> No
     done = subprocess.run([*command[:-1], "1"], capture_output=True, text=True, check=False, env={}, cwd="/")
     assert (done.returncode, done.stdout) == (1, "")
     assert "has ended" in done.stderr
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 @pytest.mark.parametrize(

@@ -92,11 +92,13 @@ def take_back(engine: Engine, lease: leases.Held, reason: str, *, certain: bool,
         row = lock_session(db, session_id)
         if not leases.drop(db, session_id, epoch, beats) and beats is not None:
             return False
+        if row.epoch != epoch:
+            return True  # another turn began: nothing is this one's to write any more
         record = db.get(TurnRow, (session_id, epoch))
         if record is not None and certain and record.ended is None:
             record.ended = to_rfc3339(now())
             db.add(record)
-        if row.epoch == epoch and row.status == Status.RUNNING.value:
+        if row.status == Status.RUNNING.value:
             _put_back(db, row, record, reason)
         return True
 

@@ -90,6 +90,28 @@ def test_the_outcome_becomes_the_status_when_the_process_has_ended(
     assert end_turn(engine, turn, FINE) is False
 
 
+@pytest.mark.parametrize(
+    ("exit_code", "complaint", "expected"),
+    [
+        (-9, "", "pending"),
+        (-9, "memory limit exceeded", "pending"),
+        (137, "", "pending"),
+        (None, "", "pending"),
+        (1, "", "pending"),
+        (0, " \n", "pending"),
+        (1, "NotFound: no such dataset", "failed"),
+        (0, "INFO ended early", "failed"),
+        (128, "git-like", "failed"),
+    ],
+)
+def test_only_a_runner_that_says_why_it_ended_fails_its_session(
+    engine: Engine, pending: str, exit_code: int | None, complaint: str, expected: str
+) -> None:
+    turn = begin(engine)
+    assert end_turn(engine, turn, Ending(exit_code, complaint)) is (expected == "pending")
+    assert status(engine) == expected
+
+
 def test_after_a_restart_an_unfinished_turn_runs_again_under_a_new_epoch(engine: Engine, pending: str) -> None:
     zombie = begin(engine)
     lose(engine, zombie)

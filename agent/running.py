@@ -16,7 +16,7 @@ from agent import turns
 from agent.binding import bind_turn
 from agent.launchers import Launcher
 from agent.processes import stop_process, watch_process
-from agent.sockets import serve_socket
+from agent.sockets import serve_socket, socket_name
 from agent.turns import Ending, Turn
 from agent.workspace import Workspace
 from pilotlight.errors import PilotlightError
@@ -61,10 +61,9 @@ class Run:
 
     async def _run_process(self) -> Ending:
         workspace, turn = Workspace(self._settings, self.turn.session), self.turn
+        name = socket_name(turn.session, turn.epoch)
         await run_in_threadpool(workspace.prepare, turn.turn, turn.resident)
-        async with serve_socket(
-            self._settings, f"{turn.session}-{turn.epoch}", bind_turn(self._surface, turn)
-        ) as folder:
+        async with serve_socket(self._settings, name, bind_turn(self._surface, turn)) as folder:
             self._process = await self._launcher(turn, workspace.work, folder)
             if self._stopped:  # while it was being started
                 await stop_process(self._process)

@@ -34,16 +34,20 @@ class Run:
         self._engine, self._settings, self._launcher, self._surface = engine, settings, launcher, surface
         self._process: asyncio.subprocess.Process | None = None
         self._stopped = False
+        self.over = False
+        """Whether the process has ended and only its end is still to be written down."""
 
     async def work(self) -> None:
         """Run the process and record its end. Raises what is a defect of ours."""
         try:
             ending = await self._run_process()
         except (PilotlightError, OSError) as error:
+            self.over = True
             log.warning("Session %s could not run: %s", self.turn.session, error)
             message, hint = _explain(error)
             await self._record(partial(turns.fail_turn, self._engine, self.turn, message, hint))
             ending = Ending(None, "")
+        self.over = True
         if self._stopped:
             await self.give_back()
         else:
@@ -74,6 +78,8 @@ class Run:
 
     def _save(self, workspace: Workspace) -> None:
         """Snapshot the workspace. The turn's work counts also when that fails, so its session only says so."""
+        if not turns.is_present(self._engine, self.turn):
+            return  # the snapshots are its successor's
         try:
             workspace.snapshots.save(workspace.work)
         except (PilotlightError, OSError) as error:

@@ -8,7 +8,7 @@ from sqlmodel import Session, col, select
 from agent import conclusions, journal, leases
 from agent.leases import Holder
 from agent.states import Move, Status
-from agent.store import load_session, lock_session, writing
+from agent.store import load_session, lock_session, reading, writing
 from agent.tables import SessionRow, TurnRow
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.identity.tables import User
@@ -114,6 +114,12 @@ def fail_turn(engine: Engine, turn: Turn, message: str, hint: str) -> None:
         row = lock_session(db, turn.session)
         if row.status == Status.RUNNING.value and row.epoch == turn.epoch:
             conclusions.fail(db, row, message, hint)
+
+
+def is_present(engine: Engine, turn: Turn) -> bool:
+    """Whether this turn was not taken over."""
+    with reading(engine) as db:
+        return load_session(db, turn.session).epoch == turn.epoch
 
 
 def report_trouble(engine: Engine, turn: Turn, message: str, hint: str) -> None:

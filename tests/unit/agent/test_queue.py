@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import col, select
 
-from agent import queue
+from agent import leases, queue
 from agent.claims import Terms, claim_next
 from agent.leases import Holder
 from agent.store import reading, writing
@@ -96,6 +96,13 @@ def test_workers_that_claim_at_once_never_get_the_same_session_nor_exceed_a_limi
     with reading(accounts) as db:
         assert len(db.exec(select(TurnRow.session_id)).all()) == 27
         assert set(db.exec(select(col(SessionRow.epoch))).all()) == {0, 1}
+
+
+def test_a_session_whose_last_process_may_still_exist_is_not_claimed(accounts: Engine) -> None:
+    add(accounts, "a1", "a2")
+    with writing(accounts) as db:
+        leases.take(db, "a1", 1, HOLDER, 20.0)
+    assert drain(accounts) == ["a2"]
 
 
 @pytest.fixture

@@ -167,7 +167,8 @@ def serve_control(ready: Connection, home: str, url: str) -> None:
 
 def running_session() -> SessionRow:
     """What the gateway's fence looks at, at each call."""
-    words = dict.fromkeys(("created_by", "created_user", "instruction", "create_time", "update_time"), "")
+    names = ("created_by", "created_user", "instruction", "create_time", "update_time")
+    words: dict[str, Any] = dict.fromkeys(names, "")
     return SessionRow(id="s1", slot=1, account="acme", status="running", epoch=1, **words)
 
 

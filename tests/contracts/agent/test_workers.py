@@ -137,3 +137,11 @@ def wait_until(reached: Any, seconds: float = 30) -> None:
     while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_the_command_starts_a_worker_and_a_stop_ends_it(control: ControlServer, workers: list[WorkerProcess]) -> None:
+    worker = WorkerProcess(control.settings, control.settings.home / "c", command=["cli.operator", "worker"])
+    workers.append(worker.wait_ready())
+    worker.end()
+    assert worker.process.returncode == 0
+    assert "Traceback" not in worker.log.read_text()

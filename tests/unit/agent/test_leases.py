@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, update
 
-from agent import leases, locks
+from agent import journal, leases, locks
+from agent.fencing import is_running
 from agent.leases import Holder, Lease
 from agent.locks import WorkerLock
 from agent.recovery import Recovery, Watch
+from agent.sessions import delete_session
+from agent.stopping import cancel_session
 from agent.store import load_session, reading, writing
 from agent.tables import LeaseRow, TurnRow
-from agent.turns import Turn
-from pilotlight.errors import Aborted
-from tests.fixtures.desk import Desk, begin, open_desk
+from agent.turns import Turn, fail_turn, report_trouble, take_back
+from pilotlight.errors import Aborted, FailedPrecondition
+from tests.fixtures.desk import Desk, begin, open_desk, person
 
 
 @pytest.fixture
@@ -136,10 +139,6 @@ def test_a_running_session_without_a_lease_goes_on(own: Desk) -> None:
 
 
 def test_a_session_is_not_deleted_while_its_process_may_exist(own: Desk) -> None:
-    from agent.sessions import delete_session
-    from agent.stopping import cancel_session
-    from pilotlight.errors import FailedPrecondition
-    from tests.fixtures.desk import person
 
     turn = begin(own.engine, own.create())
     cancel_session(own.engine, person(), turn.session)
@@ -153,8 +152,6 @@ def test_a_session_is_not_deleted_while_its_process_may_exist(own: Desk) -> None
 
 
 def test_nothing_is_written_under_a_lost_epoch(own: Desk) -> None:
-    from agent import journal
-    from agent.turns import fail_turn, report_trouble, take_back
 
     turn = begin(own.engine, own.create())
     assert take_back(own.engine, (turn.session, turn.epoch), "lost", certain=False)
@@ -165,3 +162,20 @@ def test_nothing_is_written_under_a_lost_epoch(own: Desk) -> None:
     with pytest.raises(Aborted), writing(own.engine) as db:
         journal.append(db, turn.session, "phase", {}, epoch=turn.epoch)
     assert status(own, successor) == "running"
+
+
+def test_only_the_present_epoch_of_a_running_session_passes_the_gateways_fence(own: Desk) -> None:
+
+    def passes(turn: Turn) -> bool:
+        with own.engine.begin() as db:
+            return is_running(db, turn.session, turn.epoch)
+
+    zombie = begin(own.engine, own.create())
+    assert passes(zombie)
+    assert not passes(zombie._replace(epoch=0))
+    assert take_back(own.engine, (zombie.session, zombie.epoch), "lost", certain=False)
+    assert not passes(zombie), "nobody runs it"
+    heir = begin(own.engine, zombie.session)
+    assert (passes(zombie), passes(heir)) == (False, True)
+    cancel_session(own.engine, person(), heir.session)
+    assert not passes(heir)

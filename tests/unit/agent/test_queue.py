@@ -3,15 +3,15 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 from sqlmodel import col, select
 
-from agent import queue
+from agent import leases, queue
 from agent.claims import Terms, claim_next
 from agent.leases import Holder
-from agent.states import Status
 from agent.store import reading, writing
 from agent.tables import SessionRow, TurnRow
 from agent.turns import Ending, Turn, end_turn
@@ -22,16 +22,15 @@ from tests.fixtures.desk import HOLDER, Desk, open_desk
 def add(engine: Engine, *names: str) -> None:
     """Pending sessions in this order; the account is the letter before the number."""
     with writing(engine) as db:
-        for number, name in enumerate(names):
-            time = f"2026-01-01T00:00:{number:02d}.000000Z"
-            row = SessionRow(id=name, slot=1 + hash_of(name), account=name[0], status=Status.PENDING.value,
-                             update_time=time, pending_time=time, turn=1, created_by="", created_user="admin",
-                             instruction="x", create_time=time)  # fmt: skip
+        for place, name in enumerate(names):
+            time = f"2026-01-01T00:00:{place:02d}.000000Z"
+            words: dict[str, Any] = dict.fromkeys(("created_by", "instruction"), "x")
+            words |= dict.fromkeys(("create_time", "update_time", "pending_time"), time)
+            number = 1000 * ord(name[0]) + int(name[1:])
+            row = SessionRow(
+                id=name, slot=number, account=name[0], created_user="admin", status="pending", turn=1, **words
+            )  # fmt: skip
             db.add(row)
-
-
-def hash_of(name: str) -> int:
-    return ord(name[0]) * 1000 + int(name[1:])
 
 
 @pytest.fixture
@@ -97,6 +96,13 @@ def test_workers_that_claim_at_once_never_get_the_same_session_nor_exceed_a_limi
     with reading(accounts) as db:
         assert len(db.exec(select(TurnRow.session_id)).all()) == 27
         assert set(db.exec(select(col(SessionRow.epoch))).all()) == {0, 1}
+
+
+def test_a_session_whose_last_process_may_still_exist_is_not_claimed(accounts: Engine) -> None:
+    add(accounts, "a1", "a2")
+    with writing(accounts) as db:
+        leases.take(db, "a1", 1, HOLDER, 20.0)
+    assert drain(accounts) == ["a2"]
 
 
 @pytest.fixture

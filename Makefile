@@ -34,7 +34,7 @@ test-postgres: $(STAMP) bubblewrap postgres  ## the tests of the control process
 test-postgres-sample: $(STAMP) postgres  ## the part of them that CI runs
 	$(RUN)/python -m tests.fixtures.postgres $(RUN)/pytest -q -m 'not slow' -n 2 --dist loadfile $(POSTGRES_SAMPLE)
 
-mutants: $(STAMP) bubblewrap  ## take each protection away and see a test fail
+mutants: $(STAMP) bubblewrap postgres  ## take each protection away and see a test fail
 	$(RUN)/python -m tests.mutation
 
 adversary: $(STAMP) bubblewrap  ## 2,000 sessions of a planner that calls anything with anything

@@ -19,12 +19,15 @@ from agent.sse import Chunk
 from agent.states import Status
 from agent.ticker import Ticker
 from agent.watch import BELL
+from pilotlight.database import DatabaseUnavailable
 from pilotlight.errors import NotFound
 
 log = logging.getLogger(__name__)
 _KEPT_EVENTS, _KEPT_BYTES = 256, 1 << 20
 """Of each watched session, at most."""
 _KEPT_DELTAS = 64
+AWAY_SECONDS = 0.5
+"""Until a database that did not answer is asked again."""
 _TAKEN_BYTES = 64 << 10
 """About as much goes out in one write."""
 
@@ -103,6 +106,8 @@ class Feed:
                 try:
                     await self._read(engine)
                     await ring
+                except DatabaseUnavailable:  # its watchers stay: they have missed nothing
+                    await asyncio.sleep(AWAY_SECONDS)
                 finally:
                     BELL.forget(self.session_id, ring)
         except NotFound:

@@ -1,14 +1,16 @@
 """The event stream: everything after a position, exactly once and in order, until nothing more can come by itself."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 
 from agent import sse
-from agent.feeds import Feed, Feeds, News
+from agent.feeds import AWAY_SECONDS, Feed, Feeds, News
 from agent.states import RESTING
 from agent.store import get_session, reading
+from pilotlight.database import DatabaseUnavailable
 from pilotlight.errors import NotFound, OutOfRange
 
 PING_SECONDS = 15
@@ -26,7 +28,7 @@ def check_position(engine: Engine, account: str, session_id: str, after: int) ->
 async def stream_events(feeds: Feeds, session_id: str, after: int, start_time: str | None) -> AsyncIterator[bytes]:
     """Server-sent events after `after`, then `done` with the status at which the session rests.
 
-    In between, deltas as they come. When the database fails it ends without `done`: the client resumes where it was.
+    In between, deltas as they come. It outlasts a database that is away; at a defect it ends without `done`.
     """
     async with feeds.open(session_id) as feed:
         try:
@@ -58,6 +60,10 @@ async def _follow(feeds: Feeds, feed: Feed, after: int, start_time: str | None) 
 async def _read(feeds: Feeds, feed: Feed, after: int, start_time: str | None) -> News:
     if news := feed.take(after, start_time):
         return news
-    found = await run_in_threadpool(sse.read_log, feeds.engine, feed.session_id, after, start_time)
+    try:
+        found = await run_in_threadpool(sse.read_log, feeds.engine, feed.session_id, after, start_time)
+    except DatabaseUnavailable:
+        await asyncio.sleep(AWAY_SECONDS)
+        return News(b"", after, None)
     status = found.status if found.complete else None
     return News(b"".join(chunk.data for chunk in found.chunks), found.position, status)

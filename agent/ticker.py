@@ -71,7 +71,7 @@ class _Mark:
 
     def read(self) -> Any:
         if self._engine.dialect.name != "sqlite":
-            with self._engine.connect() as connection:
+            with self._engine.execution_options(readonly=True).connect() as connection:
                 return connection.execute(text("SELECT pg_current_wal_insert_lsn()::text")).scalar_one()
         if self._connection is None:
             # The value is relative to one connection, so it must stay open; it never holds a lock.

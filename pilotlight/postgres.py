@@ -26,14 +26,14 @@ _SESSION = {
     "TimeZone": "UTC",
 }
 _CONNECT = {
-    "connect_timeout": "10",
+    "connect_timeout": "5",
     "application_name": "pilotlight",
     "client_encoding": "utf8",
-    # A server that vanished without a word is noticed within a minute.
-    "keepalives_idle": "20",
-    "keepalives_interval": "5",
-    "keepalives_count": "4",
-    "tcp_user_timeout": "60000",
+    # A server that vanished without a word: some short reads happen in the event loop, which waits as long.
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
 }
 _SETTINGS = f"SELECT {', '.join('set_config(%s, %s, false)' for _ in _SESSION)}"
 _READ = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"

@@ -8,4 +8,6 @@ from sqlmodel import SQLModel
 
 def make_tables(engine: Engine, rows: Sequence[type[SQLModel]]) -> None:
     """Create the tables of `rows` that are missing; `pilotlight.schema` brings older ones up to date."""
-    SQLModel.metadata.create_all(engine, tables=[SQLModel.metadata.tables[str(row.__tablename__)] for row in rows])
+    tables = [SQLModel.metadata.tables[str(row.__tablename__)] for row in rows]
+    with engine.begin() as db:  # under the write lock: of two that start at once, one finds nothing missing
+        SQLModel.metadata.create_all(db, tables=tables)

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, text
 _STATEMENTS = (
     "ALTER TABLE sessions ADD COLUMN pending_time VARCHAR NOT NULL DEFAULT ''",
     "UPDATE sessions SET pending_time = update_time WHERE status = 'pending'",
-    "CREATE INDEX sessions_by_time ON sessions (account, create_time, id)",
+    "CREATE INDEX IF NOT EXISTS sessions_by_time ON sessions (account, create_time, id)",
     "ALTER TABLE turns ADD COLUMN machine VARCHAR NOT NULL DEFAULT ''",
     "ALTER TABLE turns ADD COLUMN killed BOOLEAN NOT NULL DEFAULT false",
     "ALTER TABLE gateway_reservations ADD COLUMN touch_time VARCHAR",

@@ -93,6 +93,21 @@ def test_a_wait_for_the_write_lock_has_an_end(engine: Engine, open_at: Opener) -
         assert audit.append(db, **NOTE).seq == 2
 
 
+def test_only_one_writes_at_a_time(engine: Engine) -> None:
+    def write() -> None:
+        for _ in range(10):
+            with engine.begin() as db:
+                audit.append(db, **NOTE)
+
+    threads = [threading.Thread(target=write) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    report = audit.verify(engine)
+    assert (report.intact, report.rows) == (True, 60)
+
+
 def test_a_reader_cannot_write(engine: Engine) -> None:
     with pytest.raises(DatabaseError, match="read-only"), engine.execution_options(readonly=True).connect() as db:
         audit.append(db, **NOTE)

@@ -11,6 +11,7 @@ from agent.states import Move, Status
 from agent.store import load_session, writing
 from agent.tables import AnswerRow, InstructionRow, SessionRow, TurnRow
 from pilotlight.clock import now, to_rfc3339
+from pilotlight.crashpoints import Point, reach
 from pilotlight.identity.tables import User
 
 _MOST_REPEATS = 5
@@ -53,7 +54,10 @@ def begin_turn(engine: Engine, session_id: str) -> Turn | None:
         if user is None:
             _fail(db, row, f"The user {row.created_user}, who created this session, no longer exists.", "")
             return None
-        return Turn(row.account, row.id, row.turn, row.epoch, row.slot, user.id, user.role, user.permission_preset)
+        turn = Turn(row.account, row.id, row.turn, row.epoch, row.slot, user.id, user.role, user.permission_preset)
+        reach(Point.CONTROL_TURN_BEGUN)
+    reach(Point.CONTROL_TURN_COMMITTED)
+    return turn
 
 
 def end_turn(engine: Engine, turn: Turn, ending: Ending) -> bool:
@@ -69,7 +73,10 @@ def end_turn(engine: Engine, turn: Turn, ending: Ending) -> bool:
         if record is None or row.epoch != turn.epoch or row.status != Status.RUNNING.value:
             return False
         _conclude(db, row, record, ending)
-        return load_session(db, turn.session).status == Status.PENDING.value
+        again = load_session(db, turn.session).status == Status.PENDING.value
+        reach(Point.CONTROL_TURN_CONCLUDED)
+    reach(Point.CONTROL_TURN_ENDED)
+    return again
 
 
 def recover(engine: Engine) -> list[str]:
@@ -86,7 +93,10 @@ def recover(engine: Engine) -> list[str]:
             else:
                 journal.move(db, row.id, Move.RECOVER, reason="the control process was restarted")
         pending = select(SessionRow.id).where(SessionRow.status == Status.PENDING.value)
-        return list(db.exec(pending.order_by(col(SessionRow.create_time))).all())
+        due = list(db.exec(pending.order_by(col(SessionRow.create_time))).all())
+        reach(Point.CONTROL_RECOVER_WRITTEN)
+    reach(Point.CONTROL_RECOVER_COMMITTED)
+    return due
 
 
 def fail_turn(engine: Engine, session_id: str, message: str, hint: str) -> None:

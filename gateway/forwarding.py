@@ -31,6 +31,7 @@ from gateway.store import Store
 from gateway.upstream import Upstream
 from manifest.decide import decide
 from manifest.facts import Call, RequestFacts, Verdict
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import Internal, InvalidArgument, PermissionDenied, PilotlightError, Unavailable
 from pilotlight.money import from_micros
 from pilotlight.settings import Settings
@@ -134,6 +135,7 @@ class Gateway:
     ) -> Response:
         write = self.store.durable if key or verdict.kind == "spend" else self.store.quick
         admission = await write(lambda db: admit(db, principal, verdict, call, key, self.prices))
+        reach(Point.CONTROL_ADMIT_COMMITTED)
         if admission.error is not None:
             code = admission.error.http_code
             await self._tell(principal, verdict, admission.rule, admission.error.message, admission, code)
@@ -182,6 +184,7 @@ class Gateway:
     async def _conclude(self, sent: Sent, verdict: Verdict, response: Answer) -> Response:
         """The end of a call that creates something: its answer is read, stored, and then given."""
         body, code = await response.read(), response.status_code
+        reach(Point.CONTROL_CALL_ANSWERED)
         headers = upstream.visible_headers(response)
         if code == 409 and sent.again and sent.call.route.action == "create":
             body, code, headers = (
@@ -191,6 +194,7 @@ class Gateway:
             )
         if code < 300:
             await self.store.durable(lambda db: write_success(db, sent, code, body))
+            reach(Point.CONTROL_OUTCOME_COMMITTED)
         elif refused_for_sure(code) and not sent.again:
             await self._write_refusal(sent)
         await self._tell(sent.principal, verdict, "allowed", "", sent.admission, code)

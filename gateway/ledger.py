@@ -14,6 +14,7 @@ from gateway.statements import change, fetch, savepoint
 from gateway.uncovered import Uncovered
 from manifest.facts import Call
 from pilotlight.clock import now, to_rfc3339
+from pilotlight.crashpoints import Point, reach
 from pilotlight.plan import Rule
 from pilotlight.pricebook import PriceBook
 
@@ -197,6 +198,7 @@ def _close(db: Connection, reservation: int, state: str, actual: int, reason: st
     limit = db.execute(_SETTLE_LIMIT, difference).first()
     if limit is not None and limit.key_month is not None:
         db.execute(_SETTLE_MONTH, difference | {"month": limit.key_month})
+    reach(Point.CONTROL_SETTLE_WRITTEN)
     return True
 
 

@@ -27,6 +27,7 @@ from local_platform.resources import (
 from local_platform.serving.targets import AdapterFailed
 from local_platform.tables import DeployedModelRow, DeploymentRow, ModelRow
 from local_platform.workers import WorkersDep
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import AlreadyExists, FailedPrecondition, InvalidArgument, ResourceExhausted
 from pilotlight.identity import check_writer
 from pilotlight.listing import apply_update, parse_update_mask
@@ -79,7 +80,9 @@ def load(
             raise ResourceExhausted(f"{deployment.name} holds {MAX_ADDONS} LoRA addons, the most a deployment can.")
         fields = asked.model_dump(by_alias=True, include={"display_name", "description", "default"})
         row = insert_deployed(db, deployment, model.name, caller.email, **fields)
+        reach(Point.PLATFORM_LOAD_WRITTEN)
         db.commit()
+        reach(Point.PLATFORM_LOAD_COMMITTED)
         db.refresh(row)
         shown, target = wire(row), row.body["deployment"]
     workers.board.ask(target)

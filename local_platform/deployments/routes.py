@@ -19,6 +19,7 @@ from local_platform.deployments.state import DeploymentState
 from local_platform.resources import COMMON_FIELDS, Json, get, mask, select_rows, update_body, wire
 from local_platform.tables import DeploymentRow
 from local_platform.workers import WorkersDep
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import FailedPrecondition, InvalidArgument
 from pilotlight.identity import check_writer
 from pilotlight.listing import list_page, parse_list_params, parse_update_mask
@@ -52,7 +53,9 @@ def create(
         if query.get("validateOnly") == "true":
             db.rollback()
             return {"name": f"accounts/{account}/deployments/{query.get('deploymentId', '')}", **_public(body)}
+        reach(Point.PLATFORM_DEPLOYMENT_WRITTEN)
         db.commit()
+        reach(Point.PLATFORM_DEPLOYMENT_COMMITTED)
         name = row.name
     workers.board.ask(name, int(body["minReplicaCount"]))
     return _show(platform, workers.board, request, name)

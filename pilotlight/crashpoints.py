@@ -1,13 +1,16 @@
 """Named moments at which the crash campaign kills a process: before and after each commit, acknowledgement and effect.
 
-Nothing is armed unless PILOTLIGHT_CRASH_TESTS=1 and PILOTLIGHT_CRASH_AT=`name` or `name:nth` are both set: then the
-process that reaches the point for the nth time ends itself with SIGKILL, as a power failure would end it.
+Nothing is armed unless PILOTLIGHT_CRASH_TESTS=1 and PILOTLIGHT_CRASH_AT are both set: the process that reaches one of
+these points, `name` or `name:nth` with commas between them, for the nth time then ends itself with SIGKILL, as a power
+failure would end it. Which one it was is first appended to the file PILOTLIGHT_CRASH_LOG, where that is set.
 """
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 
 
 class Point(StrEnum):
@@ -78,8 +81,10 @@ class Point(StrEnum):
     PLATFORM_REPLICA_ADVANCED = "platform.replica.advanced"
 
 
-_armed: dict[str, int] = {}
-"""Point -> how often it is still passed before it kills."""
+_armed: dict[str, set[int]] = {}
+"""Point -> the hits at which it kills."""
+_hits: Counter[str] = Counter()
+_log: list[Path] = []
 
 
 def arm(environment: Mapping[str, str]) -> None:
@@ -87,21 +92,30 @@ def arm(environment: Mapping[str, str]) -> None:
 
     Raises ValueError for a point that does not exist.
     """
-    _armed.clear()
-    wanted = environment.get("PILOTLIGHT_CRASH_AT", "")
-    if environment.get("PILOTLIGHT_CRASH_TESTS") == "1" and wanted:
+    for kept in (_armed, _hits, _log):
+        kept.clear()
+    if environment.get("PILOTLIGHT_CRASH_TESTS") != "1":
+        return
+    for wanted in filter(None, environment.get("PILOTLIGHT_CRASH_AT", "").split(",")):
         name, _, nth = wanted.partition(":")
-        _armed[Point(name)] = int(nth or 1) - 1
+        _armed.setdefault(Point(name), set()).add(int(nth or 1))
+    if "PILOTLIGHT_CRASH_LOG" in environment:
+        _log.append(Path(environment["PILOTLIGHT_CRASH_LOG"]))
 
 
 def reach(point: Point) -> None:
     """Say that the point is reached: a dictionary lookup, unless it is armed."""
-    left = _armed.get(point)
-    if left is None:
+    if (deadly := _armed.get(point)) is None:
         return
-    if left:
-        _armed[point] = left - 1
-        return
+    _hits[point] += 1
+    if _hits[point] in deadly:
+        _die(f"{point}:{_hits[point]}")
+
+
+def _die(what: str) -> None:
+    for path in _log:
+        with path.open("a") as file:
+            file.write(f"{os.getpid()} {what}\n")
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -17,8 +17,6 @@ from tests.crashes.world import Server, World
 
 Json = dict[str, Any]
 _REST_SECONDS = 0.02
-_STALE_SECONDS = 6.0
-"""After so long without reaching its point, a server is given another one."""
 CONVERGE_SECONDS = 60.0
 VICTIMS = (("runner", 60), ("control", 20), ("platform", 20))
 
@@ -69,7 +67,6 @@ class Campaign:
         self.left: list[str] = []
         self.dying = True
         """Whether kills are still to come."""
-        self._born = {world.control.role: time.monotonic(), world.platform.role: time.monotonic()}
 
     async def run(self) -> Person:
         """All sessions to their end."""
@@ -109,7 +106,6 @@ class Campaign:
             for server in (self.world.platform, self.world.control):
                 if self.world.ended(server):
                     self.world.bear(server)
-                    self._born[server.role] = time.monotonic()
             await asyncio.sleep(_REST_SECONDS)
 
     async def _kill(self) -> None:
@@ -136,19 +132,15 @@ class Campaign:
         return done
 
     async def _await_points(self) -> None:
-        """Until each point was reached. A server that does not get to its point is ended, for the next one's turn."""
+        """Until each point was reached; all are armed in every process, so that each life ends at a point of its own."""
         self.world.arm(self.options.points)
+        for role in ("control", "platform"):
+            self.world.kill(self._server(role))  # so that it is born armed
         deadline = time.monotonic() + self.options.limit_seconds * 0.7
         while time.monotonic() < deadline:
-            left = self.world.armed()
-            self.left = [f"{point}" for points in left.values() for point in points]
+            self.left = [point for points in self.world.armed().values() for point in points]
             if not self.left:
                 break
-            for role in ("control", "platform"):
-                server = self._server(role)
-                if left.get(role) and server.connection and time.monotonic() - self._born[role] > _STALE_SECONDS:
-                    self.world.kill(server)
-                    self._born[role] = time.monotonic()
             await asyncio.sleep(0.1)
         self.world.arm({})
 

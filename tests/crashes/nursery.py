@@ -1,4 +1,4 @@
-"""`python -m tests.crashes.nursery SOCKET LOG`: forks the processes of a campaign from one that has imported everything.
+"""`python -m tests.crashes.nursery SOCKET LOG`: forks a campaign's processes from one that has imported everything.
 
 A request is one line of JSON on a Unix socket, with the descriptors of standard output and error; the answers are
 `{"pid"}` and, at the end, `{"code"}`. When who asked hangs up, a child that is `bound` to it is killed: a sandboxed
@@ -62,8 +62,10 @@ class Nursery:
 
     server: socket.socket
     log: int
+    crashes: Path
+    """Where a process writes down at which point it dies."""
     armed: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    """Role -> crash points that are still to be reached, the next one first."""
+    """Role -> crash points that are still to be reached; each newborn process dies at the first that it comes to."""
     children: dict[int, Child] = field(default_factory=dict[int, Child])
 
     def run(self) -> None:
@@ -116,25 +118,18 @@ class Nursery:
 
     def _bear(self, request: Json, descriptors: list[int], connection: socket.socket) -> Child:
         role, environment = str(request["role"]), dict(request["environment"])
-        point = self._next_point(role)
-        if point:
-            environment |= {"PILOTLIGHT_CRASH_TESTS": "1", "PILOTLIGHT_CRASH_AT": point}
+        if points := self.armed.get(role):
+            environment |= {"PILOTLIGHT_CRASH_TESTS": "1", "PILOTLIGHT_CRASH_AT": ",".join(points)}
+            environment["PILOTLIGHT_CRASH_LOG"] = str(self.crashes)
         pid = os.fork()
         if pid == 0:
             _live(request, environment, descriptors, [self.server, connection, *self._private])
         for descriptor in descriptors:
             os.close(descriptor)
-        child = Child(pid, role, str(request.get("label", "")), connection, bool(request.get("bound")), point)
+        child = Child(pid, role, str(request.get("label", "")), connection, bool(request.get("bound")))
         self.children[pid] = child
         self._note("start", child)
         return child
-
-    def _next_point(self, role: str) -> str:
-        waiting = self.armed.get(role, [])
-        if not waiting:
-            return ""
-        waiting.append(waiting.pop(0))
-        return waiting[-1]
 
     def _hung_up(self, child: Child) -> None:
         assert child.asked_by is not None
@@ -155,6 +150,7 @@ class Nursery:
             child = self.children.pop(pid)
             code = os.waitstatus_to_exitcode(status)
             if code == -signal.SIGKILL and not child.cause:
+                child.point = self._reached_by(pid)
                 child.cause = "point" if child.point else "unknown"
                 if child.point in self.armed.get(child.role, []):
                     self.armed[child.role].remove(child.point)
@@ -163,6 +159,11 @@ class Nursery:
                 with suppress(OSError):
                     child.asked_by.sendall(json.dumps({"code": code}).encode() + b"\n")
                 self._forget(child)
+
+    def _reached_by(self, pid: int) -> str:
+        lines = self.crashes.read_text().splitlines() if self.crashes.exists() else []
+        found = [point for number, _, point in (line.partition(" ") for line in lines) if number == str(pid)]
+        return found[-1] if found else ""
 
     def _forget(self, child: Child) -> None:
         if child.asked_by is not None:
@@ -209,12 +210,13 @@ def _live(request: Json, environment: dict[str, str], descriptors: list[int], in
 def main() -> None:
     """Listen, say so, and serve."""
     path, log = sys.argv[1:]
+    crashes = Path(path).with_name("crashes.log")
     for model in shipped():
         load_vocabulary(model.directory.resolve())
     server = socket.socket(socket.AF_UNIX)
     server.bind(path)
     server.listen(64)
-    Nursery(server, os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)).run()
+    Nursery(server, os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), crashes).run()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Engine, delete, func
 from sqlmodel import Session, col, select
 
-from agent import journal, spending
+from agent import journal, leases, queue, spending
 from agent.requests import find_reply, keep_reply
 from agent.states import Status
 from agent.store import get_session, reading, writing
@@ -101,7 +101,8 @@ def list_sessions(engine: Engine, account: str, params: ListParams) -> Json:
         params = params._replace(order_by="createTime desc")
     with reading(engine) as db:
         rows = db.exec(select(SessionRow).where(SessionRow.account == account)).all()
-        resources = [summarize_session(db, row).model_dump(mode="json", by_alias=True) for row in rows]
+        positions = queue.read_positions(db)
+        resources = [summarize_session(db, row, positions).model_dump(mode="json", by_alias=True) for row in rows]
     return list_page(resources, params, "sessions", LIST_FIELDS)
 
 
@@ -121,6 +122,11 @@ def delete_session(engine: Engine, settings: Settings, caller: Principal, sessio
             raise FailedPrecondition(
                 f"Session {session_id} is {row.status}.",
                 hint=f"Cancel it first: `firectl session cancel {session_id}`.",
+            )
+        if leases.is_leased(db, session_id):
+            raise FailedPrecondition(
+                f"A process of session {session_id} is still being stopped.",
+                hint="Try again in a few seconds.",
             )
         for table in (EventRow, InstructionRow, QuestionRow, AnswerRow, PlanRow, TurnRow):
             db.connection().execute(delete(table).where(col(table.session_id) == session_id))
@@ -144,6 +150,7 @@ def _new_row(db: Session, caller: Principal, body: CreateSession) -> SessionRow:
         status=Status.PENDING.value,
         create_time=text,
         update_time=text,
+        pending_time=text,
         turn=1,
         spend_limit_micros=_limit_micros(caller, body),
         auto_approve_micros=to_micros(ceiling.max_usd) if ceiling else None,

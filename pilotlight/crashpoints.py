@@ -31,6 +31,7 @@ class Point(StrEnum):
     CONTROL_FINISH_COMMITTED = "control.finish.committed"
     CONTROL_TURN_BEGUN = "control.turn.begun"
     CONTROL_TURN_COMMITTED = "control.turn.committed"
+    CONTROL_RUNNER_STARTED = "control.runner.started"
     CONTROL_TURN_CONCLUDED = "control.turn.concluded"
     CONTROL_TURN_ENDED = "control.turn.ended"
     CONTROL_RECOVER_WRITTEN = "control.recover.written"

@@ -38,8 +38,14 @@ class Settings(BaseSettings):
     """Shortest scale-to-zero window a deployment may have [P75]; tests shorten it."""
     job_grace_seconds: float = Field(default=300.0, ge=0)
     """The most that a plan asks for covers being so much later than estimated, whatever the range says."""
-    concurrent_turns: int = Field(default=4, ge=1)
-    """Sessions at work at a time; others wait in the queue."""
+    concurrent_turns: int = Field(default=4, ge=0)
+    """Sessions at work at a time in this process; others wait in the queue. 0: it leaves all of them to workers."""
+    account_turns: int = Field(default=0, ge=0)
+    """Sessions of one account at work at a time, on all workers together; 0: no limit."""
+    lease_seconds: float = Field(default=20.0, gt=0)
+    """A worker that gives no sign of life for so long has lost its sessions to others."""
+    beat_seconds: float = Field(default=5.0, gt=0)
+    """How often a worker gives a sign of life."""
     snapshots_kept: int = Field(default=3, ge=1)
     """Newest snapshots of each session's workspace that are kept."""
     snapshot_bytes: int = Field(default=2 << 30, ge=0)

@@ -132,7 +132,7 @@ class Campaign:
         return done
 
     async def _await_points(self) -> None:
-        """Until each point was reached; all are armed in every process, so that each life ends at a point of its own."""
+        """Until each point was reached. All are armed at once, so that each life of a process ends at a point of its own."""
         self.world.arm(self.options.points)
         for role in ("control", "platform"):
             self.world.kill(self._server(role))  # so that it is born armed

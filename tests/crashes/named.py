@@ -2,29 +2,47 @@
 
 from pilotlight.crashpoints import Point
 
-RARE = frozenset(
+OFTEN = frozenset(
     {
-        Point.CONTROL_RECOVER_WRITTEN,
-        Point.CONTROL_RECOVER_COMMITTED,
-        Point.CONTROL_SETTLE_WRITTEN,
-        Point.CONTROL_SETTLE_COMMITTED,
-        Point.RUNNER_CONTEXT_READ,
-        Point.RUNNER_DOWNLOAD_WRITTEN,
-        Point.RUNNER_PLAN_SENT,
-        Point.RUNNER_QUESTION_PLANNED,
-        Point.RUNNER_QUESTION_SENT,
-        Point.RUNNER_FINISH_PLANNED,
-        Point.RUNNER_FINISH_SENT,
+        Point.CONTROL_UPDATE_WRITTEN,
+        Point.CONTROL_UPDATE_COMMITTED,
+        Point.CONTROL_EVENTS_WRITTEN,
+        Point.CONTROL_EVENTS_COMMITTED,
+        Point.CONTROL_TURN_BEGUN,
+        Point.CONTROL_TURN_COMMITTED,
+        Point.CONTROL_ADMIT_WRITTEN,
+        Point.CONTROL_ADMIT_COMMITTED,
+        Point.CONTROL_CALL_ANSWERED,
+        Point.CONTROL_OUTCOME_WRITTEN,
+        Point.CONTROL_OUTCOME_COMMITTED,
+        Point.RUNNER_NODE_BEGUN,
+        Point.RUNNER_NODE_DONE,
+        Point.RUNNER_CALL_PLANNED,
+        Point.RUNNER_CALL_ANSWERED,
+        Point.RUNNER_UPLOAD_ANSWERED,
+        Point.RUNNER_EVENTS_PLANNED,
+        Point.RUNNER_EVENTS_SENT,
+        Point.RUNNER_FILE_WRITTEN,
+        Point.PLATFORM_DATASET_COMMITTED,
+        Point.PLATFORM_UPLOAD_COMMITTED,
+        Point.PLATFORM_JOB_COMMITTED,
+        Point.PLATFORM_TRAINER_STARTED,
+        Point.PLATFORM_TRAINER_NOTED,
+        Point.PLATFORM_ADAPTER_MOVED,
+        Point.PLATFORM_MODEL_COMMITTED,
+        Point.PLATFORM_JOB_ADVANCED,
+        Point.PLATFORM_DEPLOYMENT_COMMITTED,
+        Point.PLATFORM_LOAD_COMMITTED,
+        Point.PLATFORM_REPLICA_ADVANCED,
     }
 )
-"""Reached once in the life of a process, or not often."""
+"""Reached several times in the life of a process, so that a later hit is another case."""
 
 
-def list_cases(hits: tuple[int, ...] = (1, 2, 3)) -> dict[str, list[str]]:
-    """`point:nth` by role, the first hits before the later ones."""
+def list_cases() -> dict[str, list[str]]:
+    """`point:nth` by role: all points at their first hit, and what happens often at its second and third too."""
     cases: dict[str, list[str]] = {"runner": [], "control": [], "platform": []}
-    for nth in hits:
-        for point in Point:
-            if nth == 1 or point not in RARE:
-                cases[point.value.partition(".")[0]].append(f"{point.value}:{nth}")
+    for point in Point:
+        role = point.value.partition(".")[0]
+        cases[role] += [f"{point.value}:{nth}" for nth in ((1, 2, 3) if point in OFTEN else (1,))]
     return cases

@@ -132,7 +132,7 @@ class Campaign:
         return done
 
     async def _await_points(self) -> None:
-        """Until each point was reached. All are armed at once, so that each life of a process ends at a point of its own."""
+        """Until each point was reached. All are armed at once, so that each life of a process ends at another one."""
         self.world.arm(self.options.points)
         for role in ("control", "platform"):
             self.world.kill(self._server(role))  # so that it is born armed

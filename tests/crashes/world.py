@@ -142,7 +142,7 @@ class World:
         return gone
 
     def arm(self, points: Mapping[str, list[str]]) -> None:
-        """Have each process that is born from now on die at the first of its role's points that none has reached yet."""
+        """Have each process born from now on die at the first of its role's points that none has reached yet."""
         self._tell({"arm": dict(points)})
 
     def armed(self) -> dict[str, list[str]]:

@@ -22,12 +22,7 @@ def main(launcher: Launcher | None = None) -> None:
 
     `launcher` starts the runners, the one that the settings ask for when None.
     """
-    redact = start_logging()
-    settings = with_platform_key(Settings())
-    redact.learn(secrets_of(settings))
-    logging.getLogger().setLevel(settings.log_level.upper())
-    for noisy in ("httpx", "uvicorn.error"):  # a turn's socket is a server too: it would say so at each turn
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    settings = prepare_process()
     app = build_app(settings, launcher)
     log.info("Serving %s", settings.control_url)
     # An event stream may stay open for hours; a stop must not wait for its reader.
@@ -40,6 +35,17 @@ def main(launcher: Launcher | None = None) -> None:
         log_config=None,
         timeout_graceful_shutdown=3,
     )
+
+
+def prepare_process() -> Settings:
+    """Start logging without secrets, and read the settings of a process that has a gateway."""
+    redact = start_logging()
+    settings = with_platform_key(Settings())
+    redact.learn(secrets_of(settings))
+    logging.getLogger().setLevel(settings.log_level.upper())
+    for noisy in ("httpx", "uvicorn.error"):  # a turn's socket is a server too: it would say so at each turn
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    return settings
 
 
 def with_platform_key(settings: Settings) -> Settings:

@@ -1,5 +1,6 @@
 """pilotlight: for whoever runs the machine."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,14 @@ def up(home: Path | None, port: int | None, platform_port: int | None) -> None:
     """Start the agent and the embedded platform, and stop them with Ctrl-C."""
     settings = Settings()
     serve_until_stopped(Instance(home or settings.home, port or settings.port, platform_port or settings.platform_port))
+
+
+@root.command()
+@click.option("--turns", type=click.IntRange(min=1), help="At a time; PILOTLIGHT_CONCURRENT_TURNS when left out.")
+def worker(turns: int | None) -> None:
+    """Run turns of sessions beside `pilotlight up`, on this machine or another one with the same database."""
+    more = {"PILOTLIGHT_CONCURRENT_TURNS": str(turns)} if turns else {}
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "agent.worker"], os.environ | more)
 
 
 @root.command()

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import httpx
 
+from tests.crashes.disturbances import DISTURBANCES
 from tests.crashes.person import Log, Person
 from tests.crashes.shapes import DATASET, make_rows
 from tests.crashes.world import Server, World
@@ -18,7 +19,7 @@ from tests.crashes.world import Server, World
 Json = dict[str, Any]
 _REST_SECONDS = 0.02
 CONVERGE_SECONDS = 60.0
-VICTIMS = (("runner", 60), ("control", 20), ("platform", 20))
+VICTIMS = {"runner": 60, "control": 20, "platform": 20}
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Options:
     sessions: int = 1
     """At least so many."""
     at_once: int = 8
+    disturbances: tuple[str, ...] = ()
+    worker: bool = False
+    """A second process that runs turns."""
+    disk_bytes: int = 0
     pause: tuple[float, float] = (0.05, 0.9)
     """Seconds between two random kills."""
     limit_seconds: float = 600.0
@@ -55,6 +60,8 @@ class Evidence:
     """How often the client had to tell a failed session to go on."""
     seconds: float
     database: str
+    disturbed: int = 0
+    """How often something else than a kill went wrong."""
 
 
 class Campaign:
@@ -65,6 +72,7 @@ class Campaign:
         self.rng = Random(f"kills {options.seed}")
         self.killed: list[tuple[float, str]] = []
         self.left: list[str] = []
+        self.disturbed = 0
         self.dying = True
         """Whether kills are still to come."""
 
@@ -103,12 +111,19 @@ class Campaign:
     async def _keep_alive(self) -> None:
         """Bear again what has died."""
         while True:
-            for server in (self.world.platform, self.world.control):
+            for server in self.servers:
                 if self.world.ended(server):
                     self.world.bear(server)
             await asyncio.sleep(_REST_SECONDS)
 
+    @property
+    def servers(self) -> list[Server]:
+        """All that are kept alive."""
+        return [self.world.platform, self.world.control, *([self.world.worker] if self.options.worker else [])]
+
     async def _kill(self) -> None:
+        others = [DISTURBANCES[name](self.world, self.rng) for name in self.options.disturbances]
+        self.disturbed = sum(await asyncio.gather(*others))
         if self.options.points:
             await self._await_points()
         for _ in range(self.options.kills):
@@ -118,10 +133,9 @@ class Campaign:
         self.dying = False
 
     def _kill_one(self) -> bool:
-        roles, weights = zip(*VICTIMS, strict=True)
-        role = self.rng.choices(roles, weights)[0]
+        role = self.rng.choices(list(VICTIMS), list(VICTIMS.values()))[0]
         if role == "runner":
-            done = self.world.kill_child(role, self.rng.randrange(1 << 16))
+            done = bool(self.world.kill_child(role, self.rng.randrange(1 << 16)))
         else:
             server = self._server(role)
             done = server.connection is not None
@@ -151,21 +165,36 @@ class Campaign:
 def run(options: Options, folder: Path) -> Evidence:
     """Run a campaign to its end, and stop its world."""
     settings = dict(options.settings) | ({"DATABASE_URL": options.database} if options.database else {})
-    with World(folder, settings) as world:
+    with World(folder, settings, disk_bytes=options.disk_bytes) as world:
         for server in (world.platform, world.control):
             world.start(server)
         _upload(world)
         campaign, started = Campaign(options, world), time.monotonic()
+        if options.worker:
+            world.bear(world.worker)
         person = asyncio.run(campaign.run())
         births = world.births
         database = options.database or f"sqlite:///{world.home / 'control.db'}"
         killed = sorted([*campaign.killed, *_at_points(births)])
         last = max((moment for moment, _ in killed), default=0.0)
         seconds = time.monotonic() - started
-        for server in (world.control, world.platform):
+        for server in campaign.servers:
             world.kill(server)
+        world.keep()
     interrupted = person.interrupted.total()
-    return Evidence(options, folder, person.log, births, last, killed, campaign.left, interrupted, seconds, database)
+    return Evidence(
+        options,
+        folder,
+        person.log,
+        births,
+        last,
+        killed,
+        campaign.left,
+        interrupted,
+        seconds,
+        database,
+        campaign.disturbed,
+    )
 
 
 def _at_points(births: list[Json]) -> list[tuple[float, str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import agent.serve
+import agent.worker
 from agent.sockets import SOCKET_NAME
 from agent.turns import Turn
 from tests.crashes.births import NURSERY, bear_runner
@@ -24,6 +25,12 @@ async def launch(turn: Turn, workspace: Path, socket_folder: Path) -> asyncio.su
         NURSERY: os.environ[NURSERY],
     }
     return cast(asyncio.subprocess.Process, await bear_runner(environment, workspace, turn.session))
+
+
+def work(_arguments: list[str]) -> int:
+    """Run turns beside the control process until killed or stopped."""
+    agent.worker.main(launch)
+    return 0
 
 
 def main(_arguments: list[str]) -> int:

@@ -10,6 +10,7 @@ import os
 import selectors
 import signal
 import socket
+import struct
 import sys
 import time
 import traceback
@@ -33,6 +34,7 @@ from tests.crashes.engine import load_vocabulary
 Json = dict[str, Any]
 ROLES: dict[str, Callable[[list[str]], int]] = {
     "control": tests.crashes.control.main,
+    "worker": tests.crashes.control.work,
     "platform": tests.crashes.platform.main,
     "runner": lambda _: runner.main.main(),
     "trainer": tests.crashes.trainer.main,
@@ -51,6 +53,8 @@ class Child:
     label: str
     asked_by: socket.socket | None
     bound: bool
+    parent: int = 0
+    """Who asked for it."""
     point: str = ""
     cause: str = ""
     """Who killed it, if not itself: `parent`, or `campaign`."""
@@ -74,8 +78,8 @@ class Nursery:
         for end in (reader, writer, self.server):
             end.setblocking(False)
         signal.set_wakeup_fd(writer.fileno())
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        signal.signal(signal.SIGCHLD, _ignore)
+        signal.signal(signal.SIGTERM, _leave)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self.server, selectors.EVENT_READ, self._accept)
         self._selector.register(reader, selectors.EVENT_READ, lambda: (reader.recv(4096), self._reap()))
@@ -103,18 +107,26 @@ class Nursery:
         self._selector.register(connection, selectors.EVENT_READ, lambda: self._hung_up(child))
 
     def _serve(self, request: Json) -> Json:
-        """What is not a birth: to arm points, to tell which are left, to kill the `pick`-th process of a kind."""
+        """What is not a birth: arm points, tell which are left and who lives, signal the `pick`-th of a kind."""
         if "arm" in request:
             self.armed = {role: list(points) for role, points in request["arm"].items()}
         if "kill" not in request:
-            return self.armed
-        found = [child for child in self.children.values() if child.role == request["kill"] and not child.cause]
+            living = [[child.role, child.label, child.pid, child.parent] for child in self.children.values()]
+            return {"armed": self.armed, "living": living, "pid": os.getpid()}
+        wanted, label = request["kill"], request.get("label")
+        found = [
+            child
+            for child in self.children.values()
+            if child.role == wanted and not child.cause and label in (None, child.label)
+        ]
         if not found:
             return {"pid": 0}
         child = found[request["pick"] % len(found)]
-        child.cause = "campaign"
-        os.kill(child.pid, request.get("signal", signal.SIGKILL))
-        return {"pid": child.pid, "label": child.label}
+        if request["signal"] == signal.SIGKILL:
+            child.cause = "campaign"
+        self._note(f"signal {request['signal']}", child)
+        os.kill(child.pid, request["signal"])
+        return {"pid": child.pid}
 
     def _bear(self, request: Json, descriptors: list[int], connection: socket.socket) -> Child:
         role, environment = str(request["role"]), dict(request["environment"])
@@ -126,7 +138,8 @@ class Nursery:
             _live(request, environment, descriptors, [self.server, connection, *self._private])
         for descriptor in descriptors:
             os.close(descriptor)
-        child = Child(pid, role, str(request.get("label", "")), connection, bool(request.get("bound")))
+        label, bound = str(request.get("label", "")), bool(request.get("bound"))
+        child = Child(pid, role, label, connection, bound, _peer_of(connection))
         self.children[pid] = child
         self._note("start", child)
         return child
@@ -175,6 +188,19 @@ class Nursery:
         entry = {"time": time.time(), "what": what, "role": child.role, "pid": child.pid, "label": child.label}
         entry |= {"point": child.point, "cause": child.cause, "code": code, "cpu": round(cpu, 3)}
         os.write(self.log, json.dumps(entry).encode() + b"\n")
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """The wake-up descriptor tells."""
+
+
+def _leave(_number: int, _frame: object) -> None:
+    sys.exit(0)
+
+
+def _peer_of(connection: socket.socket) -> int:
+    size = struct.calcsize("3i")
+    return struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
 
 
 def _live(request: Json, environment: dict[str, str], descriptors: list[int], inherited: list[socket.socket]) -> None:

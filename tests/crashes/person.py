@@ -8,6 +8,7 @@ import hashlib
 import json
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -199,7 +200,7 @@ def _rivals(body: Json, question: Json, name: str, rng: Random) -> list[Json]:
     return [first]
 
 
-async def _server_sent(reply: aiohttp.ClientResponse) -> Any:
+async def _server_sent(reply: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Json]]:
     kind = ""
     async for raw in reply.content:
         line = raw.decode().rstrip("\r\n")

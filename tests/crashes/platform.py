@@ -40,6 +40,7 @@ class NurseryLauncher:
         """See local_platform.jobs.launcher.Launcher."""
         environment = {"PATH": os.environ["PATH"], NURSERY: os.environ[NURSERY]}
         request = {"role": "trainer", "environment": environment, "folder": str(spec.parent), "arguments": [str(spec)]}
+        request["label"] = spec.parent.name
         with (spec.parent / "console.log").open("ab") as console:
             pid = int(read_line(ask(request, console.fileno(), console.fileno()))["pid"])
         return ProcessRef(pid, psutil.Process(pid).create_time())

@@ -27,7 +27,7 @@ _LAYER = "base_model.model.model.layers.0.self_attn.q_proj"
 
 def main(arguments: list[str]) -> int:
     """Train as `python -m local_platform.training` would: go on from the checkpoint, or begin."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _leave)
     spec = load_spec(Path(arguments[0]))
     folder = spec.work_directory
     with (folder / "trainer.lock").open("w") as lock, (folder / "trainer.jsonl").open("a") as log:
@@ -35,6 +35,10 @@ def main(arguments: list[str]) -> int:
         _note(log.fileno(), "start", alone=alone)
         _train(spec, folder, log.fileno())
     return 0
+
+
+def _leave(_number: int, _frame: object) -> None:
+    sys.exit(143)
 
 
 def _train(spec: JobSpec, folder: Path, log: int) -> None:

@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 TORCH ?= 2.13.0
 STAMP := $(VENV)/.installed
 
-.PHONY: demo up test test-slow mutants adversary check doctor bubblewrap clean help
+.PHONY: demo up test test-slow mutants adversary crashes check doctor bubblewrap clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -27,6 +27,9 @@ mutants: $(STAMP) bubblewrap  ## take each protection away and see a test fail
 
 adversary: $(STAMP) bubblewrap  ## 2,000 sessions of a planner that calls anything with anything
 	$(RUN)/python -m tests.adversary --sessions 2000 --seed 1
+
+crashes: $(STAMP) bubblewrap  ## 3,000 kills and everything else that goes wrong, checked
+	$(RUN)/python -m tests.crashes --scenario all --kills 3000 --seed 1
 
 check: $(STAMP)  ## style, types, import rules, docs
 	$(RUN)/ruff format --check .

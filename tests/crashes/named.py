@@ -19,7 +19,6 @@ OFTEN = frozenset(
         Point.RUNNER_NODE_DONE,
         Point.RUNNER_CALL_PLANNED,
         Point.RUNNER_CALL_ANSWERED,
-        Point.RUNNER_UPLOAD_ANSWERED,
         Point.RUNNER_EVENTS_PLANNED,
         Point.RUNNER_EVENTS_SENT,
         Point.RUNNER_FILE_WRITTEN,

@@ -14,7 +14,7 @@ from local_platform.deployments.creation import (
     insert_deployment,
 )
 from local_platform.deployments.fields import MUTABLE, DeploymentRequest
-from local_platform.deployments.replicas import ReplicaBoard
+from local_platform.deployments.replicas import ReplicaBoard, keep_wish
 from local_platform.deployments.state import DeploymentState
 from local_platform.resources import COMMON_FIELDS, Json, get, mask, select_rows, update_body, wire
 from local_platform.tables import DeploymentRow
@@ -84,13 +84,16 @@ def scale(
 ) -> Json:
     """Set how many replicas are wanted now; the autoscaling policy goes on from there."""
     count = parse_body(_ScaleRequest, payload).replica_count
-    with platform.reading() as db:
+    with platform.writing() as db:
         row = _alive(get(db, DeploymentRow, _name(account, deployment)))
-    check_writer(caller, row.body["createdBy"])
-    low, high = row.body["minReplicaCount"], row.body["maxReplicaCount"]
-    if not low <= count <= high:
-        raise InvalidArgument(f"Invalid replicaCount {count}: this deployment allows {low} to {high}.")
-    workers.board.ask(row.name, count)
+        check_writer(caller, row.body["createdBy"])
+        low, high = row.body["minReplicaCount"], row.body["maxReplicaCount"]
+        if not low <= count <= high:
+            raise InvalidArgument(f"Invalid replicaCount {count}: this deployment allows {low} to {high}.")
+        keep_wish(db, row.name, count)
+        name = row.name
+        db.commit()
+    workers.board.ask(name, count)
     return {}
 
 

@@ -10,12 +10,13 @@ import shutil
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from local_platform.context import Platform
-from local_platform.jobs.launcher import Launcher
+from local_platform.jobs.launcher import Launcher, ProcessRef
 from local_platform.jobs.progress import log_tail, read_progress
 from local_platform.jobs.publication import publish_adapter
 from local_platform.jobs.runs import JobRun, begin_run, end_run, run_of, work_directory
@@ -239,9 +240,7 @@ class Scheduler:
                 return
             try:
                 spec = write_spec(self._platform, db, job, self._threads)
-                # A report of an earlier trainer must not be taken for this one's.
-                (spec.parent / "progress.json").unlink(missing_ok=True)
-                begin_run(run_of(db, job), self._launcher.start(spec, self._threads))
+                begin_run(run_of(db, job), self._launcher.find(spec) or self._start(spec))
                 reach(Point.PLATFORM_TRAINER_STARTED)
                 self._move(db, job, JobState.VALIDATING)
             except (PilotlightError, OSError, ValueError, KeyError) as error:
@@ -249,6 +248,11 @@ class Scheduler:
                 self._fail(db, job, "INTERNAL", str(error))
             db.commit()
         reach(Point.PLATFORM_TRAINER_NOTED)
+
+    def _start(self, spec: Path) -> ProcessRef:
+        # A report of an earlier trainer must not be taken for this one's.
+        (spec.parent / "progress.json").unlink(missing_ok=True)
+        return self._launcher.start(spec, self._threads)
 
     def _stop_trainers(self, db: Session) -> None:
         jobs = [(job, run_of(db, job)) for job in select_rows(db, JobRow, None, *HAS_TRAINER)]

@@ -6,6 +6,7 @@
 import argparse
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from tests.crashes import scenarios
@@ -23,10 +24,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenario", choices=["random", "points", *DISTURBANCES, "all"], default="random")
     parser.add_argument("--database", default="sqlite", help="sqlite, or the URL of an empty PostgreSQL database")
+    parser.add_argument("--limit", type=float, default=0.0, help="seconds after which what is not at rest has failed")
     given = parser.parse_args()
     database = "" if given.database == "sqlite" else given.database
     names = ["points", *DISTURBANCES, "random"] if given.scenario == "all" else [given.scenario]
-    return max(_run(name, _choose(name, given.seed, given.kills, database)) for name in names)
+    chosen = [(name, _choose(name, given.seed, given.kills, database)) for name in names]
+    if given.limit:
+        chosen = [(name, replace(options, limit_seconds=given.limit)) for name, options in chosen]
+    return max(_run(name, options) for name, options in chosen)
 
 
 def _choose(name: str, seed: int, kills: int, database: str) -> Options:

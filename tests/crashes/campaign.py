@@ -73,6 +73,8 @@ class Campaign:
         self.killed: list[tuple[float, str]] = []
         self.left: list[str] = []
         self.disturbed = 0
+        self.calm = 0.0
+        """When the last kill, or whatever else went wrong, was over."""
         self.dying = True
         """Whether kills are still to come."""
 
@@ -130,7 +132,7 @@ class Campaign:
             await asyncio.sleep(self.rng.uniform(*self.options.pause))
             while not self._kill_one():
                 await asyncio.sleep(_REST_SECONDS)
-        self.dying = False
+        self.dying, self.calm = False, time.time()
 
     def _kill_one(self) -> bool:
         role = self.rng.choices(list(VICTIMS), list(VICTIMS.values()))[0]
@@ -176,7 +178,7 @@ def run(options: Options, folder: Path) -> Evidence:
         births = world.births
         database = options.database or f"sqlite:///{world.home / 'control.db'}"
         killed = sorted([*campaign.killed, *_at_points(births)])
-        last = max((moment for moment, _ in killed), default=0.0)
+        last = campaign.calm
         seconds = time.monotonic() - started
         for server in campaign.servers:
             world.kill(server)

@@ -45,6 +45,12 @@ class NurseryLauncher:
             pid = int(read_line(ask(request, console.fileno(), console.fileno()))["pid"])
         return ProcessRef(pid, psutil.Process(pid).create_time())
 
+    def find(self, spec: Path) -> ProcessRef | None:
+        """See Launcher."""
+        living = read_line(ask({}))["living"]
+        pids = [int(pid) for role, label, pid, _ in living if (role, label) == ("trainer", spec.parent.name)]
+        return ProcessRef(pids[0], psutil.Process(pids[0]).create_time()) if pids else None
+
     def alive(self, process: ProcessRef) -> bool:
         """See Launcher."""
         try:

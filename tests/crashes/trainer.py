@@ -19,7 +19,8 @@ from local_platform.training.files import write_json
 from local_platform.training.progress import Metrics, Progress
 from local_platform.training.spec import JobSpec, load_spec
 
-STEPS, STEP_SECONDS = 5, 0.06
+STEPS, STEP_SECONDS = 5, 0.25
+"""Longer than a platform needs to start again."""
 _WIDTH = 96
 """Of ember-500k: the output width of its first query projection too."""
 _LAYER = "base_model.model.model.layers.0.self_attn.q_proj"

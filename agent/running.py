@@ -18,6 +18,7 @@ from agent.processes import stop_process, watch_process
 from agent.sockets import serve_socket, socket_name
 from agent.turns import Ending, Turn
 from agent.workspace import Workspace
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import PilotlightError, Unavailable
 from pilotlight.settings import Settings
 from runner.sandbox.child import Process
@@ -69,6 +70,7 @@ class Run:
         await run_in_threadpool(workspace.prepare, turn.turn, turn.resident)
         async with serve_socket(self._settings, name, bind_turn(self._surface, turn)) as folder:
             self._process = await self._launcher(turn, workspace.work, folder)
+            reach(Point.CONTROL_RUNNER_STARTED)
             if self._stopped:  # while it was being started
                 await stop_process(self._process)
             ending = await watch_process(self._process, workspace.log)

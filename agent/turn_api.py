@@ -30,6 +30,7 @@ from agent.turn_wire import (
 )
 from agent.turns import Turn
 from gateway.grants import CostSummary
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import InvalidArgument, NotFound
 from pilotlight.money import from_micros
 from pilotlight.plan import Phase, Plan
@@ -67,7 +68,10 @@ def append_events(control: ControlDep, turn: TurnDep, body: NewEvents) -> Events
             # a name space of its own: a runner that knew the key of an `rpc` event could keep it from being told
             key = f"runner/{event.key}"
             journal.append(db, turn.session, event.type, event.payload, key=key, epoch=turn.epoch, changes=changes)
-        return EventsReply(last_seq=load_session(db, turn.session).last_seq)
+        last = load_session(db, turn.session).last_seq
+        reach(Point.CONTROL_EVENTS_WRITTEN)
+    reach(Point.CONTROL_EVENTS_COMMITTED)
+    return EventsReply(last_seq=last)
 
 
 @router.post("/deltas")
@@ -85,7 +89,10 @@ def post_plan(control: ControlDep, turn: TurnDep, body: Plan) -> PlanReply:
     """Keep a plan and return it as the user will read it."""
     with writing(control.engine) as db:
         stored = keep_plan(db, lock_session(db, turn.session), body, turn.epoch)
-        return PlanReply(plan_hash=stored.plan_hash, plan_markdown=stored.markdown)
+        reply = PlanReply(plan_hash=stored.plan_hash, plan_markdown=stored.markdown)
+        reach(Point.CONTROL_PLAN_WRITTEN)
+    reach(Point.CONTROL_PLAN_COMMITTED)
+    return reply
 
 
 @router.post("/question")
@@ -94,7 +101,9 @@ def post_question(control: ControlDep, turn: TurnDep, body: Question) -> Questio
     with writing(control.engine) as db:
         ask_question(db, lock_session(db, turn.session), body, turn.epoch, control.settings)
         answered = db.get(AnswerRow, (turn.session, body.question_id)) is not None
-        return QuestionReply(question_id=body.question_id, answered=answered)
+        reach(Point.CONTROL_QUESTION_WRITTEN)
+    reach(Point.CONTROL_QUESTION_COMMITTED)
+    return QuestionReply(question_id=body.question_id, answered=answered)
 
 
 @router.get("/answers/{question_id}")
@@ -108,6 +117,7 @@ def read_answer(control: ControlDep, turn: TurnDep, question_id: str) -> Answer:
         if record.outcome == "asked" and record.question_id == question_id:
             record.outcome = None
             db.add(record)
+    reach(Point.CONTROL_ANSWER_READ)
     return answer
 
 
@@ -125,6 +135,8 @@ def finish(control: ControlDep, turn: TurnDep, body: Finish) -> dict[str, str]:
         record = require_turn(db, lock_session(db, turn.session), turn.epoch)
         record.outcome, record.message = body.status, body.message
         db.add(record)
+        reach(Point.CONTROL_FINISH_WRITTEN)
+    reach(Point.CONTROL_FINISH_COMMITTED)
     return {}
 
 

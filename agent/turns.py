@@ -11,6 +11,7 @@ from agent.states import Move, Status
 from agent.store import load_session, lock_session, reading, writing
 from agent.tables import SessionRow, TurnRow
 from pilotlight.clock import now, to_rfc3339
+from pilotlight.crashpoints import Point, reach
 from pilotlight.identity.tables import User
 
 
@@ -78,7 +79,10 @@ def end_turn(engine: Engine, turn: Turn, ending: Ending) -> bool:
             return False
         record.killed = record.outcome is None and conclusions.was_killed(ending.exit_code, ending.complaint)
         conclusions.conclude(db, row, record, ending.complaint)
-        return load_session(db, turn.session).status == Status.PENDING.value
+        again = load_session(db, turn.session).status == Status.PENDING.value
+        reach(Point.CONTROL_TURN_CONCLUDED)
+    reach(Point.CONTROL_TURN_ENDED)
+    return again
 
 
 def take_back(engine: Engine, lease: leases.Held, reason: str, *, certain: bool, beats: int | None = None) -> bool:
@@ -100,7 +104,9 @@ def take_back(engine: Engine, lease: leases.Held, reason: str, *, certain: bool,
             db.add(record)
         if row.status == Status.RUNNING.value:
             _put_back(db, row, record, reason)
-        return True
+        reach(Point.CONTROL_RECOVER_WRITTEN)
+    reach(Point.CONTROL_RECOVER_COMMITTED)
+    return True
 
 
 def give_back(engine: Engine, turn: Turn, reason: str) -> None:

@@ -14,6 +14,7 @@ from gateway.principal import Principal
 from gateway.uncovered import Uncovered
 from manifest.facts import Call, Verdict
 from manifest.pilot import pilot_methods
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import Aborted, InvalidArgument, PermissionDenied, PilotlightError, ResourceExhausted
 from pilotlight.pricebook import PriceBook
 
@@ -52,6 +53,7 @@ def admit(
     if admission.effect:
         detail |= {"again": admission.effect.state}
     record(db, principal, verdict, admission.error, admission.rule, detail)
+    reach(Point.CONTROL_ADMIT_WRITTEN)
     return admission
 
 

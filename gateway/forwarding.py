@@ -34,6 +34,7 @@ from gateway.uncovered import Uncovered
 from gateway.upstream import Upstream
 from manifest.decide import decide
 from manifest.facts import Call, RequestFacts, Verdict
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import Internal, InvalidArgument, PermissionDenied, PilotlightError, Unavailable
 from pilotlight.money import from_micros
 from pilotlight.settings import Settings
@@ -141,6 +142,7 @@ class Gateway:
     ) -> Response:
         write, started = self.store.durable if key or verdict.kind == "spend" else self.store.quick, time.monotonic()
         admission = await write(lambda db: admit(db, principal, verdict, call, key, self.prices, self._is_running))
+        reach(Point.CONTROL_ADMIT_COMMITTED)
         if admission.error is not None:
             code = admission.error.http_code
             if admission.rule != fence.RULE:  # the session's log belongs to another turn by now
@@ -193,6 +195,7 @@ class Gateway:
     async def _conclude(self, sent: Sent, verdict: Verdict, response: Answer) -> Response:
         """The end of a call that creates something: its answer is read, stored, and then given."""
         body, code = await response.read(), response.status_code
+        reach(Point.CONTROL_CALL_ANSWERED)
         headers = upstream.visible_headers(response)
         if code == 409 and sent.again and sent.call.route.action == "create":
             body, code, headers = (
@@ -202,6 +205,7 @@ class Gateway:
             )
         if code < 300:
             await self.store.durable(lambda db: write_success(db, sent, code, body))
+            reach(Point.CONTROL_OUTCOME_COMMITTED)
         elif refused_for_sure(code) and not sent.again:
             await self._write_refusal(sent)
         await self._tell(sent.principal, verdict, "allowed", "", sent.admission, code)

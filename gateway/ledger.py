@@ -15,6 +15,7 @@ from gateway.statements import change, fetch, savepoint
 from gateway.uncovered import Uncovered
 from manifest.facts import Call
 from pilotlight.clock import now, to_rfc3339
+from pilotlight.crashpoints import Point, reach
 from pilotlight.plan import Rule
 from pilotlight.pricebook import PriceBook
 
@@ -216,6 +217,7 @@ def _close(db: Connection, reservation: int, state: str, actual: int, reason: st
         return False
     db.execute(_SETTLE_GRANT, {"id": row.grant_id, "amount": row.amount_micros, "actual": actual})
     _change_limits(db, row.session, actual - row.amount_micros)
+    reach(Point.CONTROL_SETTLE_WRITTEN)
     return True
 
 

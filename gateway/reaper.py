@@ -24,6 +24,7 @@ from gateway.principal import reaper_of
 from gateway.record import RpcRecord
 from gateway.tables import ReservationRow
 from pilotlight.clock import now, parse_rfc3339, to_rfc3339
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import PilotlightError, Unavailable
 from pilotlight.money import from_micros
 
@@ -123,6 +124,7 @@ class Reaper:
         spent = _spent_by_deployment(row, seconds) if row.billing == "deployment" else _spent_by_job(row, found, state)
         if state in TERMINAL:
             await self.gateway.store.durable(lambda db: ledger.settle(db, _id(row), spent, row.reason or state.lower()))
+            reach(Point.CONTROL_SETTLE_COMMITTED)
             return self.interval
         if spent != row.accrued_micros:
             await self.gateway.store.quick(lambda db: ledger.accrue(db, _id(row), spent))

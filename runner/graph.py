@@ -11,6 +11,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
+from pilotlight.crashpoints import Point, reach
 from runner.nodes import approval, begin, clarify, gate, increase, promotion, trouble
 from runner.phases import deploy, evaluate, inspect, report, sweep, train
 from runner.state import NODES, State
@@ -67,6 +68,9 @@ class _Bound(Protocol):
 
 def _bind(node: Node, turn: Turn) -> _Bound:
     def bound(state: State) -> Command[str]:
-        return node(turn, state)
+        reach(Point.RUNNER_NODE_BEGUN)
+        command = node(turn, state)
+        reach(Point.RUNNER_NODE_DONE)
+        return command
 
     return bound

@@ -16,6 +16,7 @@ from local_platform.jobs.settings import WARM_START_KEEPS, settle
 from local_platform.jobs.state import TERMINAL, JobState
 from local_platform.resources import find, insert, select_rows
 from local_platform.tables import DatasetRow, JobRow, ModelRow
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from pilotlight.identity import Principal
 from pilotlight.names import CATALOGUE_ACCOUNT, check_id, expand_name, parse_name
@@ -64,7 +65,9 @@ def create_job(platform: Platform, caller: Principal, account: str, job_id: str,
         row = insert(db, JobRow, name, {field: v for field, v in body.items() if v is not None}, JobState.CREATING)
         db.add(JobRun(job=name))
         _take_files(platform, row, dataset, evaluation)
+        reach(Point.PLATFORM_JOB_WRITTEN)
         db.commit()
+        reach(Point.PLATFORM_JOB_COMMITTED)
         db.refresh(row)
         return row
 

@@ -35,10 +35,12 @@ Result = dict[str, Any]
 
 def run_ours(work: Path) -> Result:
     """The timed loop of local_platform.training."""
+    from local_platform.training.data import load_data, load_tokenizer
     from local_platform.training.files import append_json_line
-    from local_platform.training.job import load_data, load_tokenizer
+    from local_platform.training.forward import build_network
     from local_platform.training.loop import Loop, Outputs
     from local_platform.training.model import add_adapter, choose_device, load_base, prepare_process, vocabulary_size
+    from local_platform.training.objective import CrossEntropy
     from local_platform.training.packing import Budget, Plan
     from local_platform.training.progress import Metrics, Progress
     from local_platform.training.signals import StopSignal
@@ -72,7 +74,8 @@ def run_ours(work: Path) -> Result:
         for epoch in range(len(plan.epoch_ends())):
             for row in (row for step in plan.epoch_steps(epoch) for chosen in step for row in chosen):
                 append_json_line(file, json.loads(texts[row]))
-    loop = Loop(spec, device, add_adapter(model, spec), rows, plan, None)
+    network = build_network(add_adapter(model, spec), device)
+    loop = Loop(spec, network, CrossEntropy(rows, device.device), plan, None)
     outputs = Outputs(progress, Metrics(run / "metrics.jsonl", 0), lambda _: None)
     stop, started = StopSignal(), time.process_time()
     loop.run(outputs, stop)

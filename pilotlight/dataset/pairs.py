@@ -38,15 +38,14 @@ def read_pair(row: dict[str, Any]) -> Pair:
     """The pair of a scanned row. Raises InvalidArgument, without a line number, for what the scan refuses."""
     weight = row.get("weight")
     if any(field in row for field in CONVERSATIONS):
-        sides = [_conversation(row.get(field), field) for field in CONVERSATIONS]
-        (prompt, preferred), (prompt_again, other) = sides
-        if prompt_again != prompt:
-            raise InvalidArgument("Both sides of a pair need the same messages before the answer.")
-        tools = cast("Message", row["chosen"]).get("tools")
+        prompt, preferred, tools = _conversation(row.get("chosen"), "chosen")
+        prompt_again, other, tools_again = _conversation(row.get("rejected"), "rejected")
+        if (prompt_again, tools_again) != (prompt, tools):
+            raise InvalidArgument("Both sides of a pair need the same messages and tools before the answer.")
     else:
-        prompt, tools = _messages(row.get("input"), "input"), cast("Message", row["input"]).get("tools")
+        prompt, tools = _messages(row.get("input"), "input")
         preferred, other = (answer_of(row.get(field), field) for field in OUTPUTS)
-    return Pair(prompt, preferred, other, tools or None, 1.0 if weight is None else float(weight))
+    return Pair(prompt, preferred, other, tools, 1.0 if weight is None else float(weight))
 
 
 def answer_of(output: Any, field: str) -> Message:
@@ -70,13 +69,14 @@ def prompt_key(row: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _conversation(side: Any, field: str) -> tuple[list[Message], Message]:
-    messages = _messages(side, field)
-    return messages[:-1], answer_of(messages[-1:], field)
+def _conversation(side: Any, field: str) -> tuple[list[Message], Message, Any]:
+    messages, tools = _messages(side, field)
+    return messages[:-1], answer_of(messages[-1:], field), tools
 
 
-def _messages(side: Any, field: str) -> list[Message]:
+def _messages(side: Any, field: str) -> tuple[list[Message], Any]:
+    """(messages, tools or None)."""
     messages = cast("Message", side).get("messages") if isinstance(side, dict) else None
     if not isinstance(messages, list) or not messages:
         raise InvalidArgument(f"{field} is not an object with messages.")
-    return cast("list[Message]", messages)
+    return cast("list[Message]", messages), cast("Message", side).get("tools") or None

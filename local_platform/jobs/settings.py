@@ -106,9 +106,9 @@ def _epochs(value: float | None, rows: int) -> float:
 
 
 def _learning_rate(value: float | None, details: dict[str, Any], divisor: float) -> float:
-    rate = value or float(details.get("defaultLearningRate") or 1e-4) / divisor
+    rate = value or round(float(details.get("defaultLearningRate") or 1e-4) / divisor, 12)
     low, high = details.get("learningRateRange") or LEARNING_RATES
-    low = low / divisor
+    low = round(low / divisor, 12)
     if not low <= rate <= high:
         span = f"[{show_number(low)}, {show_number(high)}]"
         raise InvalidArgument(f"Learning rate {show_number(rate)} outside valid range {span}")

@@ -26,8 +26,8 @@ SAVE_SECONDS = 30.0
 class Reference:
     """Computes and keeps. Use it before the adapter is trained or restored from a checkpoint."""
 
-    def __init__(self, spec: JobSpec, network: Network, clock: Clock) -> None:
-        self._spec, self._network, self._clock = spec, network, clock
+    def __init__(self, spec: JobSpec, network: Network, clock: Clock, save_seconds: float = SAVE_SECONDS) -> None:
+        self._spec, self._network, self._clock, self._save_seconds = spec, network, clock, save_seconds
 
     @torch.no_grad()
     def likelihoods(self, pairs: Pairs, passes: list[np.ndarray], check: Callable[[], None]) -> np.ndarray:
@@ -45,7 +45,7 @@ class Reference:
                 values[chosen] = answer_likelihoods(self._network, pairs, chosen).cpu().numpy()
                 self._clock.referenced(int(pairs.lengths[chosen].sum()), watch)
                 done = int(chosen[-1]) + 1
-                if time.monotonic() - saved >= SAVE_SECONDS or done == len(pairs):
+                if time.monotonic() - saved >= self._save_seconds or done == len(pairs):
                     _save(path, values, done)
                     saved = time.monotonic()
         self._network.layers.train()

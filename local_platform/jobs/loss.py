@@ -107,7 +107,7 @@ def settle_loss(config: LossFields) -> LossSettings:
     beta = _beta(method, dpo.beta if dpo.beta is not None else config.kl_beta)
     _at_least_one(dpo.ref_cache_concurrency, "refCacheConcurrency")
     batch = _at_least_one(dpo.ref_cache_batch_size, "refCacheBatchSize")
-    shown = config.model_dump(by_alias=True, exclude_none=True) | {"method": method}
+    shown: dict[str, Any] = config.model_dump(by_alias=True, exclude_none=True) | {"method": method}
     if method == "DPO":
         shown["dpo"] = shown.get("dpo", {}) | {"beta": beta}
     elif dpo.beta is None:

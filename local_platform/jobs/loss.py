@@ -63,8 +63,8 @@ class PreferenceRequest(Wire):
 
     dataset: str
     display_name: str = Field(default="", max_length=63)
-    training_config: TrainingFields = Field(default_factory=TrainingFields)
-    loss_config: LossFields = Field(default_factory=LossFields)
+    training_config: TrainingFields | None = None
+    loss_config: LossFields | None = None
     evaluation_dataset: str | None = None
     eval_auto_carveout: bool | None = None
     early_stop: bool = False
@@ -80,7 +80,7 @@ class PreferenceRequest(Wire):
     def to_job(self) -> JobRequest:
         """The same wishes in the form of a supervised job."""
         own = self.model_dump(exclude={"training_config", "loss_config"})
-        return JobRequest.model_validate(own | self.training_config.model_dump())
+        return JobRequest.model_validate(own | (self.training_config or TrainingFields()).model_dump())
 
 
 class LossSettings(NamedTuple):
@@ -96,8 +96,9 @@ class LossSettings(NamedTuple):
 SUPERVISED_LOSS = LossSettings("SFT")
 
 
-def settle_loss(config: LossFields) -> LossSettings:
-    """Check a `lossConfig`; without a method it is DPO. Raises InvalidArgument."""
+def settle_loss(config: LossFields | None) -> LossSettings:
+    """Check a `lossConfig`; without one, or without a method, it is DPO. Raises InvalidArgument."""
+    config = config or LossFields()
     method = _method(config.method)
     dpo = config.dpo or DpoFields()
     if dpo.beta is not None and config.kl_beta is not None and dpo.beta != config.kl_beta:

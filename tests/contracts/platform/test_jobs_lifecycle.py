@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ import httpx
 import pytest
 from fireworks import Fireworks
 
-from tests.fixtures.platform import PlatformServer, find_trainer, is_running, raw_job, wait_for_job, wait_until
+from tests.fixtures.platform import PlatformServer, is_running, raw_job, wait_for_job, wait_until
 
 LONG = 200.0
 """Epochs that keep a tiny trainer busy for longer than a test looks."""
 
 
 def trainer_pid(server: PlatformServer, job: str) -> int | None:
-    return find_trainer(server, f"accounts/{server.account}/supervisedFineTuningJobs/{job}")
+    """The process of a running job, from the platform's own records."""
+    with sqlite3.connect(server.home / "platform" / "platform.db") as db:
+        name = f"accounts/{server.account}/supervisedFineTuningJobs/{job}"
+        return db.execute("SELECT pid FROM platform_job_run WHERE job = ?", (name,)).fetchone()[0]
 
 
 @pytest.fixture(scope="module")

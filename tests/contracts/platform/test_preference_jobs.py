@@ -2,9 +2,7 @@
 
 import json
 import math
-import os
 import re
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,9 @@ import httpx
 import pytest
 from fireworks import Fireworks
 
+from gateway.creation import same_fields
 from tests.fixtures.platform import (
     PlatformServer,
-    find_trainer,
     raw_resource,
     upload_rows,
     wait_for_state,
@@ -75,6 +73,19 @@ def test_a_finished_job_says_what_it_did(trained: dict[str, Any], tiny_base: str
     assert trained["jobProgress"]["inputTokens"] > 0
     assert trained["estimatedCost"]["nanos"] > 0
     assert not [field for field in trained if field.startswith("_")]
+
+
+def test_the_gateway_would_know_it_again(trained: dict[str, Any], tiny_base: str, pairs: str) -> None:
+    """After a lost answer a job is taken for the one that was asked for only if every field is as it was sent."""
+    sent: dict[str, Any] = {
+        "dataset": pairs,
+        "displayName": "The first",
+        "lossConfig": {"method": "DPO", "dpo": {"beta": 0.2}},
+        "evaluationDataset": "accounts/acme/datasets/held-out-pairs",
+        "trainingConfig": {"baseModel": tiny_base, "outputModel": "accounts/acme/models/first-dpo-model", "epochs": 3},
+    }
+    assert same_fields(sent, trained)
+    assert not same_fields(sent | {"lossConfig": {"method": "DPO", "dpo": {"beta": 0.3}}}, trained)
 
 
 def test_its_progress_measures_train_base_and_held_out(trained: dict[str, Any]) -> None:
@@ -137,28 +148,23 @@ def test_lists_are_of_their_own_collection(sdk: Fireworks, trained: dict[str, An
         sdk.supervised_fine_tuning_jobs.get("first-dpo")
 
 
-def test_a_killed_trainer_goes_on_and_keeps_its_reference(
+def test_a_cancelled_job_keeps_its_reference_and_resumes(
     sdk: Fireworks, platform_server: PlatformServer, tiny_base: str, pairs: str
 ) -> None:
+    """What a killed trainer does: tests of the trainer. Who starts it again: tests of supervised jobs."""
     jobs = sdk.dpo_jobs
-    jobs.create(dpo_job_id="killed", dataset=pairs, training_config={"base_model": tiny_base, "epochs": LONG})
+    jobs.create(dpo_job_id="stopped", dataset=pairs, training_config={"base_model": tiny_base, "epochs": LONG})
     with pytest.raises(fireworks.BadRequestError, match="has no metrics yet"):
-        jobs.get_metrics_file_endpoint("killed")
-    wait_for(sdk, "killed", "RUNNING")
-    wait_until(lambda: raw(platform_server, "killed")["localProgress"].get("step", 0) > 3)
-    folder: Path = platform_server.home / "platform" / "dpo-jobs" / "acme" / "killed"
-    kept = {path.name: path.stat().st_mtime_ns for path in (folder / "cache").glob("reference-*")}
-    assert len(kept) == 2, "of the training pairs and of the held-out ones"
-    pid = find_trainer(platform_server, "accounts/acme/dpoJobs/killed")
-    assert pid
-    os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: find_trainer(platform_server, "accounts/acme/dpoJobs/killed") not in (None, pid))
-    wait_until(lambda: raw(platform_server, "killed")["localProgress"].get("step", 0) > 3)
-    assert {path.name: path.stat().st_mtime_ns for path in (folder / "cache").glob("reference-*")} == kept
-    jobs.cancel("killed", body={})
-    wait_for(sdk, "killed", "CANCELLED")
-    assert jobs.resume("killed", body={}).state == "JOB_STATE_PENDING"
-    jobs.delete("killed")
+        jobs.get_metrics_file_endpoint("stopped")
+    wait_for(sdk, "stopped", "RUNNING")
+    wait_until(lambda: raw(platform_server, "stopped")["localProgress"].get("step", 0) > 3)
+    jobs.cancel("stopped", body={})
+    wait_for(sdk, "stopped", "CANCELLED")
+    folder: Path = platform_server.home / "platform" / "dpo-jobs" / "acme" / "stopped"
+    assert len(list((folder / "cache").glob("reference-*"))) == 2, "of the training pairs and of the held-out ones"
+    assert (folder / "checkpoints" / "latest.pt").is_file()
+    assert jobs.resume("stopped", body={}).state == "JOB_STATE_PENDING"
+    jobs.delete("stopped")
     assert not folder.exists()
 
 

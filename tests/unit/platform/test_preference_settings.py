@@ -24,7 +24,7 @@ def loss(**fields: Any) -> LossSettings:
 
 
 def test_defaults() -> None:
-    assert loss() == ("DPO", 0.1, None, {"method": "DPO", "dpo": {"beta": 0.1}})
+    assert settle_loss(None) == loss() == ("DPO", 0.1, None, {"method": "DPO", "dpo": {"beta": 0.1}})
     assert loss(method="METHOD_UNSPECIFIED")[:2] == ("DPO", 0.1)
     assert loss(method="ORPO") == ("ORPO", 0.1, None, {"method": "ORPO", "klBeta": 0.1})
 

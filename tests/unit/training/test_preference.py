@@ -254,13 +254,13 @@ def test_the_reported_measures_are_those_of_the_published_adapter(
 def test_killed_and_resumed_equals_uninterrupted(make_spec: SpecMaker, run: Run) -> None:
     """kill -9 of the real process: metrics and adapter to the last bit, and the reference is not read again."""
     fields: dict[str, Any] = {
-        "rows": preferences(32), "epochs": 8, "batch_size_samples": 4, "eval_auto_carveout": True, "method": "DPO",
-        "eval_interval_steps": 5, "checkpoint_interval_steps": 7,
+        "rows": preferences(32), "epochs": 5, "batch_size_samples": 4, "eval_auto_carveout": True, "method": "DPO",
+        "eval_interval_steps": 10, "checkpoint_interval_steps": 5,
     }  # fmt: skip
     whole, broken = make_spec("whole", **fields), make_spec("broken", **fields)
     assert run(whole)["speed"]["referenceTokens"] > 0
     with start(broken) as process:
-        wait_for_step(broken, 16)
+        wait_for_step(broken, 12)
         process.kill()
     assert progress_of(broken)["state"] == "RUNNING"
     assert load_checkpoint(broken.work_directory / "checkpoints", broken.digest())

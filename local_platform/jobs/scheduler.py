@@ -196,7 +196,8 @@ class Scheduler:
         reach(Point.PLATFORM_MODEL_COMMITTED)
         run = run_of(db, job)
         if progress and run.launches == 1:
-            self._book.refine(job.body["_base"], progress, run.running_seconds)
+            pairs = "_loss" in job.body
+            self._book.refine(job.body["_base"], progress, run.running_seconds, pairs=pairs)
         early = progress is not None and progress.state == "EARLY_STOPPED"
         message = progress.message if progress else ""
         self._close(db, job, JobState.EARLY_STOPPED if early else JobState.COMPLETED, "OK", message)

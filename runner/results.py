@@ -38,5 +38,12 @@ def load(turn: Turn, recipe: Recipe, name: str) -> dict[str, Any]:
     return turn.workspace.read_json(_path(recipe, name), {})
 
 
+def asked_models(turn: Turn, recipe: Recipe) -> list[str]:
+    """Labels of the models whose predictions are kept."""
+    prefix = f"{recipe.generation}-predictions-"
+    kept = (turn.workspace.root / _path(recipe, "")).parent.glob(f"{prefix}*.json")
+    return sorted(path.stem.removeprefix(prefix) for path in kept)
+
+
 def _path(recipe: Recipe, name: str) -> str:
     return f"state/results/{recipe.generation}-{name}.json"

@@ -52,7 +52,9 @@ class Chosen(NamedTuple):
         """Those rows that are wanted."""
         kept = [at for at, want in enumerate(wanted) if want]
         places, labels, groups = self.places, self.labels, self.groups
-        return Chosen([places[at] for at in kept], [labels[at] for at in kept], [groups[at] for at in kept], self.unlisted)
+        return Chosen(
+            [places[at] for at in kept], [labels[at] for at in kept], [groups[at] for at in kept], self.unlisted
+        )
 
     def strata(self) -> list[str]:
         """The label that each row counts for."""

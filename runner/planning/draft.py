@@ -177,9 +177,7 @@ def _evaluation_hours(inputs: Inputs, prompts: int, longest: int) -> float:
     return math.ceil((3 * max(times) + 2 * SCALE_TO_ZERO_SECONDS) / 900) / 4
 
 
-def _assemble(
-    inputs: Inputs, recipe: Recipe, priced: Priced, budget: Decimal | None, fields: dict[str, Any]
-) -> Plan:
+def _assemble(inputs: Inputs, recipe: Recipe, priced: Priced, budget: Decimal | None, fields: dict[str, Any]) -> Plan:
     sides, scale = inputs.sides, recipe.bases[0].token_scale
     shared: dict[str, Any] = {
         "session": recipe.session,

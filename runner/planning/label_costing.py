@@ -48,9 +48,7 @@ def hours_for(seconds: float | None) -> float:
     return math.ceil((3 * (seconds or 0.0) + 2 * SCALE_TO_ZERO_SECONDS) / 900) / 4
 
 
-def price_labels(
-    recipe: Recipe, prices: PriceBook, band: Band, so_far: Decimal, rest: Rest | None = None
-) -> Priced:
+def price_labels(recipe: Recipe, prices: PriceBook, band: Band, so_far: Decimal, rest: Rest | None = None) -> Priced:
     """Price everything a classification will do, or the `rest` of it."""
     rest = rest or everything(recipe)
     sheet, tunings = Sheet(prices, band), recipe.tunings()

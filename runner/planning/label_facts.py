@@ -58,7 +58,9 @@ def choose_labels(train: Labelled, evaluation: Labelled | None, intent: dict[str
     named: list[str] = list(intent.get("labels") or found)
     labels = [label for label in named if spelling(label) not in dropped]
     if len(labels) < 2:
-        raise FailedPrecondition(f"A classification needs at least two labels; there is {labels or 'none'}.", hint=_HINT)
+        raise FailedPrecondition(
+            f"A classification needs at least two labels; there is {labels or 'none'}.", hint=_HINT
+        )
     if len(labels) > MOST_LABELS:
         raise FailedPrecondition(
             f"There are {len(labels):,} different labels by this rule ({train.labelling.rule}), more than {MOST_LABELS}.",
@@ -67,9 +69,7 @@ def choose_labels(train: Labelled, evaluation: Labelled | None, intent: dict[str
     return labels
 
 
-def collect_labels(
-    train: Labelled, evaluation: Labelled | None, intent: dict[str, Any]
-) -> tuple[LabelFacts, Division]:
+def collect_labels(train: Labelled, evaluation: Labelled | None, intent: dict[str, Any]) -> tuple[LabelFacts, Division]:
     """Resolve the labels and divide the rows. Raises FailedPrecondition when there is nothing to learn."""
     labels = choose_labels(train, evaluation, intent)
     rows = choose_rows(train, labels)

@@ -66,7 +66,10 @@ def measure_body(model: str, prompts: list[list[int]], last: int) -> dict[str, A
 def measuring_steps(recipe: Recipe, resource: str) -> tuple[str, ...]:
     """The steps that have to be begun anew when the deployment `resource` was ended."""
     names = [bench_label(recipe, base.name) for base in recipe.bases]
-    asked = {name: () for name in names} | {TRIAL: tuple(f"load-{one.id}" for one in recipe.candidates), "eval": ("load",)}
+    asked = {name: () for name in names} | {
+        TRIAL: tuple(f"load-{one.id}" for one in recipe.candidates),
+        "eval": ("load",),
+    }
     identifier = resource.rsplit("/", 1)[-1]
     name = next(name for name in asked if identifier == external_id(recipe.session, recipe.step(name)))
     return (name, *asked[name], f"ask-{name}", f"measure-{name}")

@@ -34,7 +34,10 @@ def list_label_values(recipe: Recipe, intent: dict[str, Any], token_method: str,
     if not only and len(recipe.bases) > 1:
         values.append(_value("tuned_base", "Base model to tune", "the strongest", "default", f"{rules}smaller"))
     if not only:
-        values += [*_training_values(recipe, intent), _value("winner", "Winner by", "accuracy", "default", f"{rules}smaller adapter")]
+        values += [
+            *_training_values(recipe, intent),
+            _value("winner", "Winner by", "accuracy", "default", f"{rules}smaller adapter"),
+        ]
         values += _deployment_values(recipe)
     return [*values, _value("range", "Cost range", "low to high", "default", band)]
 

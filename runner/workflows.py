@@ -23,9 +23,9 @@ from runner.planning.classify import draft_classification
 from runner.planning.costing import Priced, Rest, price
 from runner.planning.draft import Draft, draft_plan
 from runner.planning.label_costing import price_labels
-from runner.planning.pricing import Band
 from runner.planning.prepare import collect, split_data
 from runner.planning.prepare_labels import collect_classification
+from runner.planning.pricing import Band
 from runner.planning.recipe import Recipe
 from runner.planning.values import list_label_values, list_values
 from runner.state import State
@@ -40,7 +40,9 @@ class Pricing(Protocol):
 
     def __call__(
         self, recipe: Recipe, prices: PriceBook, band: Band, so_far: Decimal, rest: Rest | None = None
-    ) -> Priced: ...
+    ) -> Priced:
+        """See runner.planning.costing.price."""
+        ...
 
 
 class Workflow(NamedTuple):

@@ -1,4 +1,4 @@
-"""The datasets of a classification plan: rows with a label, split so that each label is on both sides, answers = labels.
+"""The datasets of a classification plan: rows with a label, split so that each label is on both sides.
 
 The source is never touched: in the new datasets the assistant answers with the label and nothing else.
 """

@@ -63,7 +63,7 @@ def choose_labels(train: Labelled, evaluation: Labelled | None, intent: dict[str
         )
     if len(labels) > MOST_LABELS:
         raise FailedPrecondition(
-            f"There are {len(labels):,} different labels by this rule ({train.labelling.rule}), more than {MOST_LABELS}.",
+            f"There are {len(labels):,} labels by this rule ({train.labelling.rule}); {MOST_LABELS} is the most.",
             hint=_HINT,
         )
     return labels

@@ -5,13 +5,16 @@ RUN := $(VENV)/bin
 TORCH ?= 2.13.0
 STAMP := $(VENV)/.installed
 
-.PHONY: demo up test test-slow mutants adversary check doctor bubblewrap clean help
+.PHONY: demo demo-classification up test test-slow mutants adversary check doctor bubblewrap clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
 
 demo: $(STAMP) bubblewrap  ## a real fine-tune from an instruction to a deployed, answering model
 	$(RUN)/pilotlight demo
+
+demo-classification: $(STAMP) bubblewrap  ## base models measured, the strongest tuned, scores by label, a deployed classifier
+	$(RUN)/pilotlight demo --workflow classification
 
 up: $(STAMP) bubblewrap  ## start the agent and the embedded platform on this machine
 	$(RUN)/pilotlight up

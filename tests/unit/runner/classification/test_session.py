@@ -83,7 +83,11 @@ def test_benchmark_only_tunes_and_deploys_nothing(desk: Any, control: Any) -> No
 
 def test_strongest_of_two_bases_is_tuned(desk: Any, control: Any) -> None:
     control.instructions = [f"Run classification on {INTENTS}. Compare ember-500k and ember-1m."]
-    control.says = lambda model, text: label_of(text) if "#" in model or "bench2" in model else "refund"
+
+    def says(model: str, text: str) -> str:
+        return label_of(text) if "#" in model or "bench2" in model else "refund"
+
+    control.says = says
     desk.run()
     plan = plan_of(control)
     assert plan.classification.tunes == "strongest"
@@ -109,7 +113,11 @@ def test_a_tie_of_bases_goes_to_the_smaller(desk: Any, control: Any) -> None:
 
 def test_one_setting_that_gains_nothing_is_not_deployed(desk: Any, control: Any) -> None:
     control.instructions = [f"Run classification on {INTENTS} with ember-1m. Skip HP tuning."]
-    control.says = lambda model, text: "refund"
+
+    def says(model: str, text: str) -> str:
+        return "refund"
+
+    control.says = says
     desk.run()
     control.reply()
     desk.run()

@@ -156,9 +156,9 @@ def _band(stopped: Stopped) -> Band:
 def _rest(stopped: Stopped, recipe: Recipe) -> Rest:
     """What is still to do, from the phase that stopped on."""
     if stopped.phase is Phase.SWEEP:
-        left = [c for c in recipe.candidates if c.id not in stopped.finished] if recipe.sweep else []
+        left = [candidate for candidate in recipe.candidates if candidate.id not in stopped.finished]
         gate = "promotion" if recipe.sweep else "plan_approval"
-        return Rest(left, recipe.candidates, recipe.final, True, gate, asked=stopped.asked)
+        return Rest(left if recipe.sweep else [], recipe.candidates, recipe.final, True, gate, asked=stopped.asked)
     training = recipe.final and stopped.phase is Phase.TRAIN
     options = [recipe.candidate(stopped.winner)] if stopped.winner else []
     comparing = bool(recipe.task and recipe.task.benchmark_only)

@@ -69,8 +69,11 @@ class LabelServer(Server):
             self.labels.completions.append(body)
         choices: list[dict[str, Any]] = []
         for index, ids in enumerate(body["prompt"]):
-            right = label_in(ids) == self.labels.says(body["model"], question_in(ids))
-            scores = [-0.1 if right else -2.0] * len(ids)
+            label = label_in(ids)
+            right = label == self.labels.says(body["model"], question_in(ids))
+            # Of the tokens before the label a right one is unlikely: who counts them chooses wrongly.
+            scores = [-50.0 if right else 0.0] * (len(ids) - len(label) - 1)
+            scores += [-0.1 if right else -2.0] * (len(label) + 1)
             choices.append({"index": index, "logprobs": {"token_logprobs": scores[-body["echo_last"] :]}})
         return JSONResponse({"choices": choices[::-1]})
 

@@ -174,7 +174,7 @@ def test_labels_can_be_revised(desk: Any, control: Any) -> None:
 
 
 def test_dataset_and_model_are_asked_for(desk: Any, control: Any) -> None:
-    control.instructions = ["Run classification fine-tuning on all models."]
+    control.instructions = ["Run classification fine-tuning. Sweep the base models."]
     desk.run()
     question = control.ask_open()
     assert question.kind is QuestionKind.MISSING_INPUT

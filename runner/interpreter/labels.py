@@ -6,18 +6,19 @@ from typing import Any
 from runner.interpreter.text import negated
 
 _NOUN = r"(?:labels?|classes|class|categories|category|intents?)"
+_LISTED = r"(?!noise\b|errors?\b|weight|with\b|that\b|which\b|whose\b|below\b|above\b|under\b|detection\b|from\b|in\b)"
+"""What follows the noun is a list of labels, not something about labels."""
 _INTRO = re.compile(
     rf"\b(?:candidate |possible |allowed )?{_NOUN} (?:are|is|should be)"
     rf"(?!\s+(?:in|after|the|read|given|imbalanced|found)\b)\s*:?\s*|\b(?:labels|classes|categories|intents)\s*[:=]\s*"
-    rf"|\b(?:only|just) (?:keep|use) (?:the )?{_NOUN}\s*:?\s+|\b(?:keep|use) (?:only|just) (?:the )?{_NOUN}\s*:?\s+",
+    rf"|\b(?:(?:only|just) (?:keep|use)|(?:keep|use) (?:only|just)) (?:the )?{_NOUN}\s*:?\s+{_LISTED}",
     re.I,
 )
 _INTO = re.compile(
     r"\b(?:classify|categori[sz]e|sort|route|label)\b[^.:\n]{0,60}?\b(?:into|as|to)\s+(?!one of|\d|the following)", re.I
 )
 _DROP = re.compile(
-    rf"\b(?:drop|remove|exclude|ignore|leave out|omit|skip|without) (?:the )?(?:rare |small )?{_NOUN}"
-    rf"\s*:?\s+(?!sweep|with)",
+    rf"\b(?:drop|remove|exclude|ignore|leave out|omit) (?:the )?(?:rare |small )?{_NOUN}\s*:?\s+{_LISTED}",
     re.I,
 )
 _REBALANCE = re.compile(

@@ -21,7 +21,7 @@ from runner.scoring.answers import Matcher, choose
 from runner.turn import Turn
 
 ANSWERS = "outputs/evaluation_answers.jsonl"
-_AT_ONCE = 8
+_AT_ONCE, _KEPT_EACH = 8, 50
 _PROBES = ("0", "z")
 """Two answers that share no character, to see what the template writes around an answer."""
 
@@ -70,10 +70,10 @@ def _probes(recipe: Recipe, path: Path, chosen: set[int]) -> Iterator[Probe]:
 
 
 def predict(turn: Turn, recipe: Recipe, target: Target, probes: Sequence[Probe]) -> list[Prediction]:
-    """The predictions of one model, kept: neither a restart nor another replica asks again."""
-    kept = kept_predictions(turn, recipe, target.label)
-    if kept is not None and len(kept) == len(probes):
-        return kept
+    """The predictions of one model, kept as they come: neither a restart nor another replica asks again."""
+    predictions = _load(turn, recipe, target.label)
+    if len(predictions) == len(probes):
+        return predictions
     turn.say(
         f"Asking {target.model.rsplit('/', 1)[-1]} for the labels of {len(probes):,} held-out rows.",
         f"ask/{recipe.generation}/{target.label}",
@@ -85,18 +85,25 @@ def predict(turn: Turn, recipe: Recipe, target: Target, probes: Sequence[Probe])
         return _predict(turn, recipe, target.address, probe, spelled, matcher)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        predictions = list(pool.map(one, probes))
-    answers = [prediction._asdict() for prediction in predictions]
-    results.save(turn, recipe, f"predictions-{target.label}", {"model": target.model, "answers": answers})
+        while len(predictions) < len(probes):
+            predictions += pool.map(one, probes[len(predictions) : len(predictions) + _KEPT_EACH])
+            _save(turn, recipe, target, predictions, complete=len(predictions) == len(probes))
     return predictions
 
 
 def kept_predictions(turn: Turn, recipe: Recipe, label: str) -> list[Prediction] | None:
-    """What a model was asked before; None when it was not."""
-    kept = results.load(turn, recipe, f"predictions-{label}")
-    if not kept:
-        return None
-    answers = kept["answers"]
+    """What a model was asked before; None when it was not asked all rows."""
+    return _load(turn, recipe, label) if label in results.asked_models(turn, recipe) else None
+
+
+def _save(turn: Turn, recipe: Recipe, target: Target, predictions: list[Prediction], complete: bool) -> None:
+    answers = [prediction._asdict() for prediction in predictions]
+    kept = {"model": target.model, "complete": complete, "answers": answers}
+    results.save(turn, recipe, f"predictions-{target.label}", kept)
+
+
+def _load(turn: Turn, recipe: Recipe, label: str) -> list[Prediction]:
+    answers = results.load(turn, recipe, f"predictions-{label}").get("answers", [])
     return [Prediction(**a | {"free": tuple(a["free"]), "choice": tuple(a["choice"])}) for a in answers]
 
 

@@ -2,9 +2,11 @@
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import sklearn.metrics
 
@@ -70,6 +72,41 @@ def test_numbers_of_the_report_follow_from_the_answers(system: System, finished:
         for label, recall in zip(LABELS, recalls, strict=True):
             line = next(line for line in table.splitlines() if line.startswith(f"| `{label}` |"))
             assert line.split("|")[3].split()[0] == f"{recall * 100:.1f}"
+
+
+def test_choice_is_the_most_likely_text(system: System, finished: str) -> None:
+    """Scored anew from the prompt as text, which another part of the platform turns into tokens."""
+    model = f"accounts/local/deployments/ft-{finished}-bench1"
+    key = {"Authorization": f"Bearer {system.environment['FIREWORKS_API_KEY']}"}
+    with httpx.Client(base_url=f"{system.instance.url}/inference/v1", headers=key, timeout=120) as client:
+        for row in answers(system, finished)[:5]:
+            asked = {"model": model, "messages": row["messages"], "max_tokens": 1, "raw_output": True}
+            (prompt,) = post(client, "chat/completions", asked)["raw_output"]["prompt_fragments"]
+            sums: dict[str, float] = {}
+            for label in LABELS:
+                text = f"{prompt}{label}<|im_end|>"
+                whole, start = (
+                    post(
+                        client,
+                        "completions",
+                        {"model": model, "prompt": p, "echo": True, "max_tokens": 0, "logprobs": 0},
+                    )
+                    for p in (text, prompt)
+                )
+                known = [list(filter(None, one["logprobs"]["token_logprobs"])) for one in (whole, start)]
+                sums[label] = sum(known[0]) - sum(known[1])
+            assert [max(sums, key=lambda label: sums[label])] == row["models"]["bench1"]["choice"]
+
+
+def post(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The one choice of the answer, once the deployment is awake."""
+    for _ in range(60):
+        response = client.post(path, json=body)
+        if response.status_code == 200:
+            return response.json()["choices"][0]
+        assert response.status_code == 503, response.text
+        time.sleep(1)
+    pytest.fail("the deployment did not wake up")
 
 
 def test_snippet_predicts_a_label(system: System, finished: str) -> None:

@@ -4,7 +4,7 @@ import math
 from decimal import Decimal
 from typing import NamedTuple
 
-from pilotlight.plan import Candidate, Gate, Phase, Rule
+from pilotlight.plan import Candidate, Gate, GrantSpec, Phase, Rule
 from pilotlight.pricebook import PriceBook
 from runner.calls import Call, grant_of
 from runner.planning import label_requests, requests
@@ -29,6 +29,10 @@ from runner.planning.timing import EVALUATION_BATCH_OVERHEAD, SCALE_TO_ZERO_SECO
 
 _REQUEST_SECONDS = 0.01
 _PROMPT_BYTES = 16_000_000
+_LONGEST_CHOICE = 10_000
+"""Tokens."""
+_SPARE_CALLS = 200
+"""For a replica that is asked again while it wakes up."""
 
 
 def measuring_seconds(base: BaseFacts, heldout: DataSide, rows: int, choices: int, answer_tokens: int) -> float | None:
@@ -124,41 +128,39 @@ def _price_evaluation(sheet: Sheet, recipe: Recipe, options: list[Candidate], ga
 def _add(sheet: Sheet, recipe: Recipe, measured: _Measured) -> None:
     billed = None if measured.seconds is None else measured.seconds + SCALE_TO_ZERO_SECONDS
     amount = within(sheet.priced(billed), hours_price(sheet.prices, measured.hours))
-    sheet.grants.append(
-        grant_of(
-            measured.calls,
-            measured.gate,
-            measured.phase,
-            measured.text,
-            amount.high or Decimal(0),
-            max_hours=measured.hours,
-        )
-    )
-    chat = {
+    gate, phase, most, hours = measured.gate, measured.phase, amount.high or Decimal(0), measured.hours
+    sheet.grants.append(grant_of(measured.calls, gate, phase, measured.text, most, max_hours=hours))
+    sheet.grants += [_chat_grant(recipe, measured), _measure_grant(recipe, measured)]
+    sheet.add(phase, "inference", measured.text, amount, measured.seconds)
+
+
+def _chat_grant(recipe: Recipe, measured: _Measured) -> GrantSpec:
+    """Answers, and (with nothing generated) how each choice is written."""
+    rules = {
         "body.messages": Rule(max_bytes=MESSAGE_BYTES),
         "body.tools": Rule(max_bytes=MESSAGE_BYTES),
         "body.max_tokens": Rule(minimum=0, maximum=recipe.answer_tokens),
         "body.temperature": Rule.exactly(0),
         "body.return_token_ids": Rule.exactly(True),
     }
-    complete = {
+    calls = measured.asked * (3 * recipe.prompts + len(recipe.labels.choices) + 2) + _SPARE_CALLS
+    step, phase = recipe.step(f"ask-{measured.name}"), measured.phase
+    return asking_grant(step, requests.CHAT, phase, measured.models, measured.gate, calls, rules)
+
+
+def _measure_grant(recipe: Recipe, measured: _Measured) -> GrantSpec:
+    """Log-probabilities of the choices; nothing may be generated."""
+    rules = {
         "body.prompt": Rule(max_bytes=_PROMPT_BYTES),
         "body.max_tokens": Rule.exactly(0),
         "body.temperature": Rule.exactly(0),
-        "body.echo_last": Rule(minimum=1, maximum=10_000),
+        "body.echo_last": Rule(minimum=1, maximum=_LONGEST_CHOICE),
         "body.logprobs": Rule.exactly(0),
     }
-    choices = len(recipe.labels.choices)
-    batches = math.ceil(choices / label_requests.CHOICES_AT_ONCE)
-    asks = measured.asked * (3 * recipe.prompts + choices + 2) + 200
-    measures = measured.asked * 3 * recipe.prompts * batches + 200
-    for step, method, calls, rules in (
-        (f"ask-{measured.name}", requests.CHAT, asks, chat),
-        (f"measure-{measured.name}", label_requests.COMPLETE, measures, complete),
-    ):
-        name, models, gate = recipe.step(step), measured.models, measured.gate
-        sheet.grants.append(asking_grant(name, method, measured.phase, models, gate, calls, rules))
-    sheet.add(measured.phase, "inference", measured.text, amount, measured.seconds)
+    batches = math.ceil(len(recipe.labels.choices) / label_requests.CHOICES_AT_ONCE)
+    calls = measured.asked * 3 * recipe.prompts * batches + _SPARE_CALLS
+    step, phase = recipe.step(f"measure-{measured.name}"), measured.phase
+    return asking_grant(step, label_requests.COMPLETE, phase, measured.models, measured.gate, calls, rules)
 
 
 def _tuned_seconds(recipe: Recipe, base: BaseFacts, models: int) -> float | None:

@@ -9,7 +9,7 @@ import click
 
 from cli.commands.options import output_option
 from cli.connection import Connection
-from cli.demo import run_demo
+from cli.demo import INSTRUCTIONS, run_demo
 from cli.doctor import run_doctor
 from cli.entry import run_program
 from cli.output import show, show_list, to_json
@@ -51,9 +51,10 @@ def worker(turns: int | None) -> None:
 @click.option("--home", type=click.Path(file_okay=False, path_type=Path), help="Keep the demo's state here.")
 @click.option("--rows", type=click.IntRange(100, 5000), default=600, show_default=True)
 @click.option("--keep", is_flag=True, help="Leave the servers running afterwards, to try things by hand.")
-def demo(home: Path | None, rows: int, keep: bool) -> None:
+@click.option("--workflow", type=click.Choice(list(INSTRUCTIONS)), default="sft", show_default=True)
+def demo(home: Path | None, rows: int, keep: bool, workflow: str) -> None:
     """Fine-tune a tiny model for real: from a sentence to a deployed model that answers."""
-    sys.exit(run_demo(home, rows, keep))
+    sys.exit(run_demo(home, rows, keep, workflow))
 
 
 @root.command()

@@ -11,13 +11,17 @@ POSTGRES_SAMPLE := tests/unit/database tests/contracts/postgres tests/unit/gatew
 	tests/unit/gateway/test_store_quick.py tests/unit/agent/test_journal.py tests/unit/agent/test_turns.py \
 	tests/contracts/agent/test_session_flow.py
 
-.PHONY: demo up test test-slow test-postgres test-postgres-sample postgres mutants adversary check doctor bubblewrap clean help
+.PHONY: demo demo-classification up test test-slow test-postgres test-postgres-sample postgres mutants adversary \
+	crashes check doctor bubblewrap clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
 
 demo: $(STAMP) bubblewrap  ## a real fine-tune from an instruction to a deployed, answering model
 	$(RUN)/pilotlight demo
+
+demo-classification: $(STAMP) bubblewrap  ## base models measured, the strongest tuned, scores by label, a deployed classifier
+	$(RUN)/pilotlight demo --workflow classification
 
 up: $(STAMP) bubblewrap  ## start the agent and the embedded platform on this machine
 	$(RUN)/pilotlight up
@@ -39,6 +43,9 @@ mutants: $(STAMP) bubblewrap postgres  ## take each protection away and see a te
 
 adversary: $(STAMP) bubblewrap  ## 2,000 sessions of a planner that calls anything with anything
 	$(RUN)/python -m tests.adversary --sessions 2000 --seed 1
+
+crashes: $(STAMP) bubblewrap  ## 3,000 kills and everything else that goes wrong, checked
+	$(RUN)/python -m tests.crashes --scenario all --kills 3000 --seed 1
 
 check: $(STAMP)  ## style, types, import rules, docs
 	$(RUN)/ruff format --check .

@@ -8,6 +8,7 @@ from agent import queue
 from agent.leases import Holder
 from agent.store import reading, writing
 from agent.turns import Turn, begin_turn
+from pilotlight.crashpoints import Point, reach
 
 _LOCK = text("SELECT pg_advisory_xact_lock(7079)")
 
@@ -31,7 +32,9 @@ def claim_next(engine: Engine, terms: Terms) -> Turn | None:
             if session_id is None:
                 return None
             turn = begin_turn(db, session_id, terms.holder, terms.lease_seconds)
+            reach(Point.CONTROL_TURN_BEGUN)
         if turn is not None:
+            reach(Point.CONTROL_TURN_COMMITTED)
             return turn
     return None
 

@@ -132,7 +132,7 @@ class Dispatcher:
         self._beaten = moment
 
     async def _stop_others(self, before: dict[str, Run], held: set[leases.Held]) -> None:
-        lost = [run for run in before.values() if (run.turn.session, run.turn.epoch) not in held]
+        lost = [run for run in before.values() if not run.over and (run.turn.session, run.turn.epoch) not in held]
         for run in lost:
             log.warning("Session %s is no longer this worker's: its runner is stopped.", run.turn.session)
         await asyncio.gather(*(run.stop() for run in lost))

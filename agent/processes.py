@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent.turns import Ending
 from runner.sandbox.child import Process
-from runner.sandbox.ending import kill_family, list_family
+from runner.sandbox.ending import kill_family, kill_sandbox, list_family
 
 _LOG_LIMIT = 16 << 20
 _TAIL_BYTES = 4000
@@ -35,8 +35,15 @@ async def watch_process(process: Process, log: Path) -> Ending:
 
 
 async def stop_process(process: Process) -> None:
-    """Ask the process to stop, then end it; returns when it is gone. A process that has ended is fine."""
+    """Ask the process to stop, then end it; returns when it is gone. A process that has ended is fine.
+
+    A sandbox cannot be asked: what is outermost of it would end, and the runner with it.
+    """
     if process.returncode is not None:
+        return
+    if not _leads_group(process):
+        kill_sandbox(process)
+        await process.wait()
         return
     family = list_family(process.pid)
     _send(process, signal.SIGTERM)
@@ -45,15 +52,20 @@ async def stop_process(process: Process) -> None:
     except TimeoutError:
         _send(process, signal.SIGKILL)
         await process.wait()
-    kill_family(family)  # a sandbox that is still being built does not end with bubblewrap
+    kill_family(family)
+
+
+def _leads_group(process: Process) -> bool:
+    """A plain process has a group of its own: its children end with it."""
+    try:
+        return os.getpgid(process.pid) == process.pid
+    except ProcessLookupError:
+        return False
 
 
 def _send(process: Process, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
-        if os.getpgid(process.pid) == process.pid:  # a group of its own: its children end with it
-            os.killpg(process.pid, number)
-        else:
-            process.send_signal(number)
+        os.killpg(process.pid, number)
 
 
 async def _drain(stream: asyncio.StreamReader, log: int, tail: bytearray | None) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from agent import leases, locks, turns
 from agent.leases import Holder, Lease
+from agent.sockets import remove_socket, socket_name
 from agent.store import reading
 from pilotlight.settings import Settings
 
@@ -25,7 +26,7 @@ class Recovery:
     """One per worker, any number per database: of several that find the same turn, one puts it back."""
 
     def __init__(self, engine: Engine, settings: Settings, holder: Holder) -> None:
-        self._engine, self._home, self._holder = engine, settings.home, holder
+        self._engine, self._settings, self._holder = engine, settings, holder
         self._watch = Watch(settings.lease_seconds, settings.beat_seconds)
 
     def step(self) -> list[str]:
@@ -41,17 +42,19 @@ class Recovery:
     def sweep(self) -> None:
         """Remove what workers of this machine that have ended left behind."""
         with reading(self._engine) as db:
-            locks.remove_dead(self._home, {lease.worker for lease in leases.list_leases(db)})
+            locks.remove_dead(self._settings.home, {lease.worker for lease in leases.list_leases(db)})
 
     def _is_lost(self, lease: Lease) -> bool:
         return self._is_dead(lease) or self._watch.is_silent(lease)
 
     def _is_dead(self, lease: Lease) -> bool:
-        return lease.machine == self._holder.machine and locks.is_dead(self._home, lease.worker)
+        return lease.machine == self._holder.machine and locks.is_dead(self._settings.home, lease.worker)
 
     def _take_back(self, lease: Lease) -> bool:
         dead = self._is_dead(lease)
         log.warning("Session %s: worker %s %s.", lease.session, lease.worker, "has ended" if dead else "is silent")
+        if dead:
+            remove_socket(self._settings, socket_name(lease.session, lease.epoch))
         held, reason = (lease.session, lease.epoch), _RESTARTED if dead else _LOST
         return turns.take_back(self._engine, held, reason, certain=dead, beats=lease.beats)
 

@@ -15,9 +15,10 @@ from agent import turns
 from agent.binding import bind_turn
 from agent.launchers import Launcher
 from agent.processes import stop_process, watch_process
-from agent.sockets import serve_socket
+from agent.sockets import serve_socket, socket_name
 from agent.turns import Ending, Turn
 from agent.workspace import Workspace
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import PilotlightError, Unavailable
 from pilotlight.settings import Settings
 from runner.sandbox.child import Process
@@ -34,16 +35,20 @@ class Run:
         self._engine, self._settings, self._launcher, self._surface = engine, settings, launcher, surface
         self._process: Process | None = None
         self._stopped = False
+        self.over = False
+        """Whether the process has ended and only its end is still to be written down."""
 
     async def work(self) -> None:
         """Run the process and record its end. Raises what is a defect of ours."""
         try:
             ending = await self._run_process()
         except (PilotlightError, OSError) as error:
+            self.over = True
             log.warning("Session %s could not run: %s", self.turn.session, error)
             message, hint = _explain(error)
             await self._record(partial(turns.fail_turn, self._engine, self.turn, message, hint))
             ending = Ending(None, "")
+        self.over = True
         if self._stopped:
             await self.give_back()
         else:
@@ -61,11 +66,11 @@ class Run:
 
     async def _run_process(self) -> Ending:
         workspace, turn = Workspace(self._settings, self.turn.session), self.turn
+        name = socket_name(turn.session, turn.epoch)
         await run_in_threadpool(workspace.prepare, turn.turn, turn.resident)
-        async with serve_socket(
-            self._settings, f"{turn.session}-{turn.epoch}", bind_turn(self._surface, turn)
-        ) as folder:
+        async with serve_socket(self._settings, name, bind_turn(self._surface, turn)) as folder:
             self._process = await self._launcher(turn, workspace.work, folder)
+            reach(Point.CONTROL_RUNNER_STARTED)
             if self._stopped:  # while it was being started
                 await stop_process(self._process)
             ending = await watch_process(self._process, workspace.log)
@@ -75,6 +80,8 @@ class Run:
 
     def _save(self, workspace: Workspace) -> None:
         """Snapshot the workspace. The turn's work counts also when that fails, so its session only says so."""
+        if not turns.is_present(self._engine, self.turn):
+            return  # the snapshots are its successor's
         try:
             workspace.snapshots.save(workspace.work)
         except (PilotlightError, OSError) as error:

@@ -26,12 +26,7 @@ def main(launcher: Launcher | None = None) -> None:
 
     `launcher` starts the runners, the one that the settings ask for when None.
     """
-    redact = start_logging()
-    settings = with_platform_key(Settings())
-    redact.learn(secrets_of(settings))
-    logging.getLogger().setLevel(settings.log_level.upper())
-    for noisy in ("httpx", "uvicorn.error"):  # a turn's socket is a server too: it would say so at each turn
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    settings = prepare_process()
     app = build_app(settings, launcher)
     log.info("Serving %s", settings.control_url)
     # An event stream may stay open for hours; a stop must not wait for its reader.
@@ -63,6 +58,17 @@ def fit_connections(wanted: int) -> int:
         "Only %d of %d connections fit into %d open files. Raise the hard limit: ulimit -Hn.", room, wanted, soft
     )
     return room
+
+
+def prepare_process() -> Settings:
+    """Start logging without secrets, and read the settings of a process that has a gateway."""
+    redact = start_logging()
+    settings = with_platform_key(Settings())
+    redact.learn(secrets_of(settings))
+    logging.getLogger().setLevel(settings.log_level.upper())
+    for noisy in ("httpx", "uvicorn.error"):  # a turn's socket is a server too: it would say so at each turn
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    return settings
 
 
 def with_platform_key(settings: Settings) -> Settings:

@@ -24,6 +24,7 @@ from agent.views import session_name, show_session
 from agent.wire import CreateSession
 from agent.workspace import Workspace
 from pilotlight.clock import now, to_rfc3339
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from pilotlight.identity import Principal, check_writer
 from pilotlight.money import to_micros
@@ -73,6 +74,8 @@ def create_session(engine: Engine, settings: Settings, caller: Principal, body: 
         spending.write_allowance(db, row.id, settings, body.spend_limit_usd)
         reply = show_session(db, settings, get_session(db, row.account, row.id)).model_dump(mode="json", by_alias=True)
         keep_reply(db, scope, body.request_id, body, reply)
+        reach(Point.CONTROL_CREATE_WRITTEN)
+    reach(Point.CONTROL_CREATE_COMMITTED)
     return reply, True
 
 

@@ -8,9 +8,10 @@ from sqlmodel import Session, col, select
 from agent import conclusions, journal, leases
 from agent.leases import Holder
 from agent.states import Move, Status
-from agent.store import load_session, lock_session, writing
+from agent.store import load_session, lock_session, reading, writing
 from agent.tables import SessionRow, TurnRow
 from pilotlight.clock import now, to_rfc3339
+from pilotlight.crashpoints import Point, reach
 from pilotlight.identity.tables import User
 
 
@@ -78,7 +79,10 @@ def end_turn(engine: Engine, turn: Turn, ending: Ending) -> bool:
             return False
         record.killed = record.outcome is None and conclusions.was_killed(ending.exit_code, ending.complaint)
         conclusions.conclude(db, row, record, ending.complaint)
-        return load_session(db, turn.session).status == Status.PENDING.value
+        again = load_session(db, turn.session).status == Status.PENDING.value
+        reach(Point.CONTROL_TURN_CONCLUDED)
+    reach(Point.CONTROL_TURN_ENDED)
+    return again
 
 
 def take_back(engine: Engine, lease: leases.Held, reason: str, *, certain: bool, beats: int | None = None) -> bool:
@@ -92,13 +96,17 @@ def take_back(engine: Engine, lease: leases.Held, reason: str, *, certain: bool,
         row = lock_session(db, session_id)
         if not leases.drop(db, session_id, epoch, beats) and beats is not None:
             return False
+        if row.epoch != epoch:
+            return True  # another turn began: nothing is this one's to write any more
         record = db.get(TurnRow, (session_id, epoch))
         if record is not None and certain and record.ended is None:
             record.ended = to_rfc3339(now())
             db.add(record)
-        if row.epoch == epoch and row.status == Status.RUNNING.value:
+        if row.status == Status.RUNNING.value:
             _put_back(db, row, record, reason)
-        return True
+        reach(Point.CONTROL_RECOVER_WRITTEN)
+    reach(Point.CONTROL_RECOVER_COMMITTED)
+    return True
 
 
 def give_back(engine: Engine, turn: Turn, reason: str) -> None:
@@ -112,6 +120,12 @@ def fail_turn(engine: Engine, turn: Turn, message: str, hint: str) -> None:
         row = lock_session(db, turn.session)
         if row.status == Status.RUNNING.value and row.epoch == turn.epoch:
             conclusions.fail(db, row, message, hint)
+
+
+def is_present(engine: Engine, turn: Turn) -> bool:
+    """Whether this turn was not taken over."""
+    with reading(engine) as db:
+        return load_session(db, turn.session).epoch == turn.epoch
 
 
 def report_trouble(engine: Engine, turn: Turn, message: str, hint: str) -> None:

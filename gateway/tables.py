@@ -6,6 +6,7 @@ from sqlalchemy import DDL, Engine, Index
 from sqlmodel import Field, SQLModel
 
 from pilotlight.columns import BigInt
+from pilotlight.tables import make_tables
 
 
 class GrantRow(SQLModel, table=True):
@@ -78,6 +79,8 @@ class ReservationRow(SQLModel, table=True):
     """Whether the platform said that the resource exists."""
     reason: str = ""
     create_time: str
+    touch_time: str | None = None
+    """When a process last said that it was still waiting for the answer."""
     until: str | None = None
     settle_time: str | None = None
 
@@ -129,7 +132,17 @@ class AuditRow(SQLModel, table=True):
     hash: str
 
 
-_TABLES = (GrantRow, LimitRow, ReservationRow, EffectRow, OwnerRow, AuditRow)
+class LeaderRow(SQLModel, table=True):
+    """Which gateway process does a task that only one may do. `expires` is in seconds of the database's clock."""
+
+    __tablename__: ClassVar[str] = "gateway_leader"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    task: str = Field(primary_key=True)
+    holder: str
+    expires: float
+
+
+_TABLES = (GrantRow, LimitRow, ReservationRow, EffectRow, OwnerRow, AuditRow, LeaderRow)
 _APPEND_ONLY = {
     "sqlite": [
         f"CREATE TRIGGER IF NOT EXISTS gateway_audit_no_{act.lower()} BEFORE {act} ON gateway_audit "
@@ -150,7 +163,7 @@ _APPEND_ONLY = {
 
 def create_tables(engine: Engine) -> None:
     """Create what is missing of the gateway's tables."""
-    SQLModel.metadata.create_all(engine, tables=[SQLModel.metadata.tables[str(t.__tablename__)] for t in _TABLES])
+    make_tables(engine, _TABLES)
     with engine.begin() as connection:
         for statement in _APPEND_ONLY[engine.dialect.name]:
             connection.execute(DDL(statement))

@@ -3,9 +3,9 @@
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -101,6 +101,12 @@ class Settings(BaseSettings):
     planner_prices: Path | None = None
     """A price book for the planner's models instead of `pilotlight/prices/planner.yaml`."""
     log_level: str = "info"
+
+    @model_validator(mode="after")
+    def _check_beat(self) -> Self:
+        if self.beat_seconds > self.lease_seconds / 3:
+            raise ValueError("beat_seconds is at most a third of lease_seconds: one late beat must not lose a session")
+        return self
 
     @cached_property
     def control_url(self) -> str:

@@ -7,8 +7,8 @@ from typing import NamedTuple, get_args
 from pilotlight.errors import PilotlightError
 from runner.sandbox.conformance.inside import list_probes
 from runner.sandbox.conformance.probe import BLOCKED
-from runner.sandbox.conformance.suite import run_probes
-from runner.sandbox.spec import Profile, session_uid
+from runner.sandbox.conformance.suite import Kind, run_probes
+from runner.sandbox.spec import session_uid
 
 _REPAIRS = {
     "No permissions to create": "Allow user namespaces: `sudo sysctl -w kernel.unprivileged_userns_clone=1`, and on "
@@ -16,6 +16,8 @@ _REPAIRS = {
     "Creating new namespace failed": "Allow user namespaces: `sudo sysctl -w user.max_user_namespaces=15000`; in a "
     "container, run it with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`.",
     "setting up uid map": "On Ubuntu 24.04 or later: `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`.",
+    "setns": "This host forbids to enter namespaces that one has made. PILOTLIGHT_RUNNER_START=exec starts each runner "
+    "as a program of its own instead, in the same sandbox.",
     "unshare": "Started as root, Pilotlight needs CAP_SYS_ADMIN to stage the sandbox; start it as an ordinary user.",
     "Can't mount proc": "In a container, /proc is masked: run it with `--security-opt systempaths=unconfined`.",
     "PR_SET_SECCOMP": "The kernel needs CONFIG_SECCOMP_FILTER, which some containers lack: run on a plain host.",
@@ -28,7 +30,7 @@ _ADVICE = (
 
 
 class Finding(NamedTuple):
-    """The outcome of one probe in one profile. `ok`: the protection holds; else `problem` says what was reached."""
+    """The outcome of one probe in one kind of sandbox. `ok`: it holds; else `problem` says what was reached."""
 
     name: str
     ok: bool
@@ -36,13 +38,13 @@ class Finding(NamedTuple):
 
 
 def check_sandbox(uid_base: int = 210_000) -> list[Finding]:
-    """Start a sandbox of each profile and run every probe in it; one failed finding when it does not even start."""
+    """Start a sandbox of each kind and run every probe in it; one failed finding when it does not even start."""
     uid = session_uid("check", uid_base) if os.getuid() == 0 else None
-    return [finding for profile in get_args(Profile) for finding in _check_profile(profile, uid)]
+    return [finding for kind in get_args(Kind) for finding in _check_kind(kind, uid)]
 
 
 def summarize(findings: list[Finding]) -> list[Finding]:
-    """One finding per profile and family where all hold, with their number; each of those that do not."""
+    """One finding per kind and family where all hold, with their number; each of those that do not."""
     families: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         families[finding.name.partition(".")[0]].append(finding)
@@ -53,14 +55,14 @@ def summarize(findings: list[Finding]) -> list[Finding]:
     return summary
 
 
-def _check_profile(profile: Profile, uid: int | None) -> list[Finding]:
+def _check_kind(kind: Kind, uid: int | None) -> list[Finding]:
     try:
-        outcomes = run_probes(profile, "", uid)
+        outcomes = run_probes(kind, "", uid)
     except PilotlightError as error:
-        return [Finding(f"{profile} start", False, explain(str(error)))]
-    known = {probe.name for probe in list_probes(profile) if profile not in probe.proofs}
+        return [Finding(f"{kind} start", False, explain(str(error)))]
+    known = {probe.name for probe in list_probes(kind) if kind not in probe.proofs}
     return [
-        Finding(f"{profile} {name}", outcome == BLOCKED, "" if outcome == BLOCKED else f"{outcome}. {_ADVICE}")
+        Finding(f"{kind} {name}", outcome == BLOCKED, "" if outcome == BLOCKED else f"{outcome}. {_ADVICE}")
         for name, outcome in outcomes.items()
         if name not in known
     ]

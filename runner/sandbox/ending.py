@@ -20,6 +20,17 @@ def list_family(pid: int) -> list[psutil.Process]:
         return []
 
 
+def stop_family(pid: int) -> list[psutil.Process]:
+    """Everything below process `pid`, stopped so that nothing of it starts anything more; end it afterwards."""
+    stopped: list[psutil.Process] = []
+    while new := [process for process in list_family(pid) if process not in stopped]:
+        for process in new:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+        stopped += new
+    return stopped
+
+
 def kill_family(family: list[psutil.Process]) -> None:
     """End those that are left."""
     for process in family:
@@ -28,11 +39,11 @@ def kill_family(family: list[psutil.Process]) -> None:
 
 
 def kill_sandbox(process: Process) -> None:
-    """End the outer bubblewrap and everything inside; one that has ended is fine. Wait for `process` afterwards."""
+    """End the outermost process and everything inside; one that has ended is fine. Wait for `process` afterwards."""
     if process.returncode is not None:
         return
     with suppress(ProcessLookupError):
-        process.send_signal(signal.SIGSTOP)  # so that it starts nothing between the list and the end
-        family = list_family(process.pid)
+        process.send_signal(signal.SIGSTOP)
+        family = stop_family(process.pid)
         process.kill()
         kill_family(family)

@@ -1,6 +1,7 @@
 """Memory of a whole sandbox, watched from outside: the kernel bounds it per process, control groups may be absent."""
 
 import asyncio
+import errno
 import logging
 import os
 from contextlib import suppress
@@ -58,17 +59,26 @@ def measure_memory(pid: int) -> int:
     for process in below:
         with suppress(psutil.NoSuchProcess):
             total += process.memory_full_info().pss
-    return total + (_measure_tmpfs(below[-1].pid) if below else 0)
+    return total + next(filter(None, (_measure_tmpfs(process.pid) for process in below)), 0)
 
 
 def _measure_tmpfs(pid: int) -> int:
     total = 0
     with suppress(FileNotFoundError, ProcessLookupError):
-        for point in _list_tmpfs(Path(f"/proc/{pid}/mountinfo").read_text()):
+        for point in _list_tmpfs(_read_mounts(pid)):
             state = os.statvfs(f"/proc/{pid}/root{point}")
             total += (state.f_blocks - state.f_bfree) * state.f_frsize
             total += (state.f_files - state.f_ffree) * _INODE_BYTES
     return total
+
+
+def _read_mounts(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/mountinfo").read_text()
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return ""  # it has ended, and nobody has asked how: a sandbox may keep such processes
 
 
 def _list_tmpfs(mountinfo: str) -> list[str]:

@@ -4,17 +4,23 @@ Only the stage of this package applies them. Each raises ValueError when what it
 removes nothing would prove nothing.
 """
 
+import ctypes
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from runner.sandbox.bwrap import APP, Bind
 from runner.sandbox.conformance.probe import Bait
+from runner.sandbox.kernel import call
 from runner.sandbox.spec import GATEWAY_DIRECTORY
 from runner.sandbox.stage import Start
+from runner.sandbox.zygote.entry import STEPS, Entry, Step, refuse_gaps
+from runner.sandbox.zygote.keeper import Way
 
 _BOOT, _ENTER = f"{APP}/runner/sandbox/boot.py", f"{APP}/runner/sandbox/conformance/enter.py"
 _WIDE = ("/etc", "/home", "/root", "/var", "/srv")
+_CAPABILITY_V3, _PR_CAP_AMBIENT, _RAISE = 0x20080522, 47, 2
 _LARGE = str(64 << 20)
 
 
@@ -24,6 +30,47 @@ def ablate(start: Start, names: str, bait: Bait) -> Start:
     for name in wanted:
         start = ABLATIONS[name](start, bait) if name != "boot" else start
     return start if "boot" in wanted else start._replace(command=_replace(start.command, [_BOOT], [_ENTER]))
+
+
+def ablate_way(names: str, bait: Bait) -> Way:
+    """The way of a forked runner: the ablations of its room, steps left out, and no check unless `boot` is named."""
+    wanted = names.split("+") if names else []
+    left_out = {step for name in wanted for step in STEPS_OF.get(name, (name.removeprefix("no-"),))}
+    if unknown := [
+        name for name in wanted if name.startswith("no-") and name[3:] not in {"pid", *(step.name for step in STEPS)}
+    ]:
+        raise ValueError(f"{unknown} is not in the steps")
+    steps = [step for step in STEPS if step.name not in left_out]
+    if "leak" in wanted:
+        steps.insert(0, Step("leak", partial(_open_folder, Path(bait.canary).parent)))
+    if "caps" in wanted:
+        steps.append(Step("raise", _raise_capabilities))
+    check = refuse_gaps if "boot" in wanted or not wanted else _check_nothing
+    return Way(steps, check, partial(_ablate_room, wanted, bait), not {"pid", "no-pid"} & set(wanted))
+
+
+def _open_folder(folder: Path, _entry: Entry) -> None:
+    os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _raise_capabilities(_entry: Entry) -> None:
+    """Into the sets that a child and a program would have them from."""
+    header, data = (ctypes.c_uint32 * 2)(_CAPABILITY_V3, 0), (ctypes.c_uint32 * 6)()
+    call("capget", ctypes.addressof(header), ctypes.addressof(data))
+    data[2], data[5] = data[1], data[4]  # inheritable as permitted, low and high words
+    call("capset", ctypes.addressof(header), ctypes.addressof(data))
+    call("prctl", _PR_CAP_AMBIENT, _RAISE, 0, 0, 0)
+
+
+def _check_nothing(_entry: Entry) -> None:
+    pass
+
+
+def _ablate_room(wanted: list[str], bait: Bait, start: Start) -> Start:
+    for name in wanted:
+        if name in ROOM_ABLATIONS:
+            start = ROOM_ABLATIONS[name](start, bait)
+    return start
 
 
 def extra_binds(names: str, bait: Bait) -> list[Bind]:
@@ -65,6 +112,10 @@ def _seccomp(start: Start, _bait: Bait) -> Start:
 
 def _environment(start: Start, bait: Bait) -> Start:
     return start._replace(environment={"PILOTLIGHT_CANARY": bait.secret})
+
+
+def _room_limits(start: Start, _bait: Bait) -> Start:
+    return start._replace(rlimits={})
 
 
 def _limits(start: Start, _bait: Bait) -> Start:
@@ -134,3 +185,16 @@ ABLATIONS: dict[str, Ablation] = {
     "leak": _leak,
 }
 """What to take away, by name. `socket` gives an evaluator the folder of a socket (see extra_binds)."""
+
+OF_ZYGOTE = {"isolated"}
+"""What the zygote of a forked runner is started with, and not its room."""
+ROOM_ABLATIONS = {name: act for name, act in ABLATIONS.items() if name not in OF_ZYGOTE} | {"limits": _room_limits}
+STEPS_OF = {
+    "seccomp": ("filter",),
+    "caps": ("bounding", "capabilities"),
+    "limits": ("limits", "processes"),
+    "session": ("session",),
+    "env": ("environment",),
+    "leak": ("descriptors",),
+}
+"""The steps of a forked runner that an ablation leaves out; `no-NAME` leaves out that one only."""

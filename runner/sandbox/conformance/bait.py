@@ -1,6 +1,7 @@
 """What the host holds ready for the probes to reach: listeners, objects and a file, all of our own, gone afterwards."""
 
 import ctypes
+import hashlib
 import os
 import secrets
 import shutil
@@ -16,12 +17,17 @@ from runner.sandbox.conformance.probe import Bait
 from runner.sandbox.spec import Limits
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+MARK = 12
+"""Characters of a hidden secret that its seekers may know."""
 _PRIVATE, _REMOVE, _MODE = 0, 0, 0o666
 
 
 @contextmanager
-def lay_bait(gateway: Path, limits: Limits) -> Generator[Bait]:
-    """Everything a Bait names, until the end of the block. `gateway` is the folder that the runner is given."""
+def lay_bait(gateway: Path, limits: Limits, hidden: str) -> Generator[Bait]:
+    """Everything a Bait names, until the end of the block. `gateway` is the folder that the runner is given.
+
+    `hidden` stays outside: a bait has its beginning and its SHA-256 only.
+    """
     with ExitStack() as stack:
         token = secrets.token_hex(8)
         folder = Path(tempfile.mkdtemp(prefix="pilotlight-bait-", dir="/var/tmp"))  # /tmp is hidden in every sandbox
@@ -58,6 +64,8 @@ def lay_bait(gateway: Path, limits: Limits) -> Generator[Bait]:
             shm_file=str(shm),
             namespaces={entry.name: str(entry.readlink()) for entry in Path("/proc/self/ns").iterdir()},
             limits={key: int(value) for key, value in asdict(limits).items()},
+            mark=hidden[:MARK],
+            digest=hashlib.sha256(hidden.encode()).hexdigest(),
         )
 
 

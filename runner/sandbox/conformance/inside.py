@@ -1,6 +1,6 @@
-"""The program that runs in the sandbox: all probes of a profile, one JSON object of outcomes on standard output.
+"""The program that runs in the sandbox: all probes of a kind, one JSON object of outcomes on standard output.
 
-`python -m runner.sandbox.conformance.inside PROFILE BAIT`.
+`python -m runner.sandbox.conformance.inside KIND BAIT`.
 """
 
 import ctypes
@@ -9,18 +9,18 @@ import os
 import sys
 from pathlib import Path
 
-from runner.sandbox.conformance import calls, files, interpreter, network, privileges, processes, resources
+from runner.sandbox.conformance import calls, files, interpreter, legacy, network, privileges, processes, resources
 from runner.sandbox.conformance.probe import Bait, Probe, run
 
 _PR_GET_NO_NEW_PRIVS = 39
 _HERE = "/opt/app/runner/sandbox/conformance"
-_MODULES = (privileges, files, processes, network, interpreter, calls, resources)
+_MODULES = (privileges, files, processes, legacy, network, interpreter, calls, resources)
 
 
-def list_probes(profile: str) -> list[Probe]:
-    """Every probe that applies to a profile, in the order in which they run."""
+def list_probes(kind: str) -> list[Probe]:
+    """Every probe that applies to a kind of sandbox, in the order in which they run."""
     probes = [probe for module in _MODULES for probe in module.list_probes()]
-    return [probe for probe in probes if profile in probe.proofs or (probe.known and profile == "runner")]
+    return [probe for probe in probes if probe.applies(kind)]
 
 
 def refuse_outside() -> None:
@@ -33,8 +33,8 @@ def refuse_outside() -> None:
 def main() -> None:
     """Run the probes."""
     refuse_outside()
-    profile, bait = sys.argv[1], Bait(**json.loads(sys.argv[2]))
-    sys.stdout.write(json.dumps(run(list_probes(profile), bait)) + "\n")
+    kind, bait = sys.argv[1], Bait(**json.loads(sys.argv[2]))
+    sys.stdout.write(json.dumps(run(list_probes(kind), bait)) + "\n")
 
 
 if __name__ == "__main__":

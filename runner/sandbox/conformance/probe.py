@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 BLOCKED = "blocked"
 REACHED = "reached"
-PROFILES = ("runner", "evaluator")
+KINDS = ("runner", "evaluator", "fork")
+"""Both profiles, and a runner that was forked into its room."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Bait:
     shm_file: str
     namespaces: dict[str, str]
     limits: dict[str, int]
+    mark: str
+    """How a secret begins that only processes outside know, and that the next field is the SHA-256 of."""
+    digest: str
 
 
 Act = Callable[[Bait], str]
@@ -40,13 +44,17 @@ Act = Callable[[Bait], str]
 
 @dataclass(frozen=True)
 class Probe:
-    """An attempt, and by profile the ablation under which it must succeed."""
+    """An attempt, and by kind of sandbox the ablation under which it must succeed."""
 
     name: str
     act: Act
     proofs: dict[str, str]
     known: str = ""
-    """Why a runner is left open to it, where it is: no protection is claimed, and the attempt must succeed."""
+    """Why runners are left open to it, where they are: no protection is claimed, and the attempt must succeed."""
+
+    def applies(self, kind: str) -> bool:
+        """Whether it is tried in a kind of sandbox."""
+        return kind in self.proofs or bool(self.known and kind != "evaluator")
 
     @property
     def family(self) -> str:
@@ -54,10 +62,22 @@ class Probe:
         return self.name.partition(".")[0]
 
 
-def probe(name: str, act: Act, both: str = "", *, runner: str = "", evaluator: str = "", known: str = "") -> Probe:
-    """A probe proven by one ablation in both profiles, or by one for each; it is not run in a profile without one."""
-    proofs = {"runner": runner or both, "evaluator": evaluator or both}
-    return Probe(name, act, {profile: ablation for profile, ablation in proofs.items() if ablation}, known)
+def probe(
+    name: str,
+    act: Act,
+    both: str = "",
+    *,
+    runner: str = "",
+    evaluator: str = "",
+    fork: str = "",
+    known: str = "",
+) -> Probe:
+    """A probe proven by one ablation, or by one for each kind; it is not run in a kind without one.
+
+    A forked runner's is that of every runner, where no other is named.
+    """
+    proofs = {"runner": runner or both, "evaluator": evaluator or both, "fork": fork or runner or both}
+    return Probe(name, act, {kind: ablation for kind, ablation in proofs.items() if ablation}, known)
 
 
 def reached(what: object = "") -> str:

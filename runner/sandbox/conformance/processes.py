@@ -9,6 +9,8 @@ from runner.sandbox.conformance.probe import BLOCKED, Act, Bait, Probe, attempt,
 from runner.sandbox.seccomp import NAMESPACES, REFUSED
 
 _NAMES = {"PATH", "LANG", "LC_CTYPE", "HOME", "TZ", "PYTHONUNBUFFERED", "LD_LIBRARY_PATH", "PWD"}
+_OWN = {"bwrap", "cat"}
+"""bubblewrap's first process, and what waits in the room of a forked runner."""
 _NAMESPACES = ("net", "pid", "ipc", "uts", "cgroup")
 _MOUNTINFO = "the mount table names the host folders that are bound, without showing more of them"
 _CPUINFO = "/proc says what machine this is"
@@ -25,8 +27,8 @@ def list_probes() -> list[Probe]:
         probe("proc.others", lambda _: _count(), runner="pid", evaluator="proc+pid"),
         probe("proc.host_status", _reads_host("status"), runner="pid", evaluator="proc+pid"),
         probe("proc.host_command", _reads_host("cmdline"), runner="pid", evaluator="proc+pid"),
-        probe("env.secret", lambda bait: _search(str(os.environ), bait.secret), "env+clearenv"),
-        probe("env.names", lambda _: _names(), "env+clearenv"),
+        probe("env.secret", lambda bait: _search(str(os.environ), bait.secret), "env+clearenv", fork="env"),
+        probe("env.names", lambda _: _names(), "env+clearenv", fork="env"),
         probe("env.pid1", _first_environment, runner="env", evaluator="proc+env"),
         probe("ns.hostname", lambda bait: _search(os.uname().nodename, bait.hostname), "uts"),
         probe("ns.unshare_user", lambda _: _unshare(), "userns+seccomp"),
@@ -41,8 +43,16 @@ def _hidden(path: str) -> str:
 def _count() -> str:
     if not Path("/proc/self").exists():
         return BLOCKED
-    count = sum(1 for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return BLOCKED if count <= 2 else reached(f"{count} processes")
+    others = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and entry.name != str(os.getpid())]
+    strange = {_read_name(entry) for entry in others} - _OWN
+    return reached(f"{len(strange)} programs") if strange else BLOCKED
+
+
+def _read_name(process: Path) -> str:
+    try:
+        return (process / "comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):  # one of the host that has just ended
+        return "gone"
 
 
 def _reads_host(name: str) -> Act:

@@ -7,12 +7,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pilotlight.errors import FailedPrecondition, Unavailable
-from runner.sandbox.bwrap import APP, list_binds, list_code, list_paths, list_variables
+from runner.sandbox.bwrap import APP, Bind, list_binds, list_code, list_paths, list_variables
 from runner.sandbox.child import ForkedProcess
 from runner.sandbox.launch import prepare_host
 from runner.sandbox.spec import LaunchSpec, write_spec
@@ -39,6 +39,7 @@ class Seed:
     warm: str = "runner.warm"
     flags: Sequence[str] = ("-I", "-B")
     environment: dict[str, str] = field(default_factory=lambda: _surround())
+    binds: Sequence[Bind] = field(default_factory=lambda: list_code("runner"))
     more: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -85,14 +86,27 @@ class Zygote:
         """
         bwrap = prepare_host(spec)
         binds = [(str(bind.source), bind.target, bind.writable) for bind in list_binds(spec)]
-        request = {"spec": write_spec(spec), "bwrap": bwrap, "binds": binds} | more
-        try:
-            process = await self._ask(request)
-        except _Died:
-            await self._end()
-            process = await self._ask_again(request)
+        process = await self.fork({"spec": write_spec(spec), "bwrap": bwrap, "binds": binds} | more)
         start_guard(process, spec.limits.memory_bytes)
         return process
+
+    async def fork(self, request: dict[str, Any]) -> ForkedProcess:
+        """Ask for one process. Whoever is cancelled meanwhile leaves none behind."""
+        asking = asyncio.create_task(self._ask_patiently(request))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            process = await asking
+            process.kill()
+            await process.wait()
+            raise
+
+    async def _ask_patiently(self, request: dict[str, Any]) -> ForkedProcess:
+        try:
+            return await self._ask(request)
+        except _Died:
+            await self._end()
+        return await self._ask_again(request)
 
     async def _ask_again(self, request: dict[str, Any]) -> ForkedProcess:
         try:
@@ -143,20 +157,16 @@ class Zygote:
             )
 
     def _hello(self) -> dict[str, Any]:
-        root, code = Path(__file__).resolve().parents[3], list_code("runner")
-        inside = {str(bind.source): bind.target for bind in code}
-        hosts = [str(root), *(str(bind.source) for bind in code if bind.target in list_paths(code))]
-        settings = asdict(self._seed)
-        return (
-            settings
-            | {
-                "parent": os.getpid(),
-                "paths": hosts,
-                "names": {str(root): APP} | inside,
-                "inside": list_paths(code),
-            }
-            | self._seed.more
-        )
+        seed, root, code = self._seed, str(Path(__file__).resolve().parents[3]), list_code("runner")
+        inside = list_paths(code)
+        return {
+            "main": seed.main,
+            "warm": seed.warm,
+            "parent": os.getpid(),
+            "paths": [root, *(str(bind.source) for bind in code if bind.target in inside)],
+            "names": {root: APP} | {str(bind.source): bind.target for bind in seed.binds},
+            "inside": inside,
+        } | seed.more
 
     async def _exchange(self, message: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
         assert self._link
@@ -180,9 +190,11 @@ def _interpreter() -> str:
 def _exchange(link: socket.socket, message: bytes, descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
     try:
         socket.send_fds(link, [message], descriptors)
-        reply, received, _, _ = socket.recv_fds(link, 1 << 16, 1, socket.MSG_CMSG_CLOEXEC)
+        reply, received, _, _ = socket.recv_fds(link, 1 << 16, 1)
     except OSError as error:
         raise _Died from error
+    for descriptor in received:
+        os.set_inheritable(descriptor, False)
     if not reply:
         raise _Died
     return json.loads(reply), received

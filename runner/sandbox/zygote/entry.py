@@ -20,6 +20,7 @@ from runner.sandbox.kernel import (
     call,
     drop_bounding,
     drop_capabilities,
+    leave_keyring,
     set_filter,
 )
 from runner.sandbox.seccomp import compile_filter
@@ -37,8 +38,6 @@ class Entry(NamedTuple):
     spec: LaunchSpec
     binds: list[Bind]
     room: Room
-    output: int
-    error: int
 
     @property
     def user(self) -> int:
@@ -89,20 +88,11 @@ def _set_environment(entry: Entry) -> None:
 
 def _limit(entry: Entry) -> None:
     limit(list_rlimits(entry.spec))
-
-
-def _limit_processes(entry: Entry) -> None:
     boot.limit_processes(entry.spec.limits.processes)
 
 
 def _filter(entry: Entry) -> None:
     set_filter(compile_filter(unix_sockets=entry.spec.profile == "runner"))
-
-
-def _open_streams(entry: Entry) -> None:
-    null = os.open("/dev/null", os.O_RDONLY)
-    for number, descriptor in enumerate((null, entry.output, entry.error)):
-        os.dup2(descriptor, number)
 
 
 STEPS: tuple[Step, ...] = (
@@ -114,16 +104,15 @@ STEPS: tuple[Step, ...] = (
     Step("identity", _change_identity),
     Step("capabilities", _alone(drop_capabilities)),
     Step("session", _alone(os.setsid)),
+    Step("keyring", _alone(leave_keyring)),
     Step("signals", _alone(_reset_signals)),
     Step("umask", _alone(os.umask, UMASK)),
     Step("environment", _set_environment),
     Step("limits", _limit),
-    Step("streams", _open_streams),
     Step("descriptors", _alone(os.closerange, 3, _MOST_DESCRIPTORS)),
     Step("life", _alone(call, "prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)),
     Step("privileges", _alone(call, "prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
     Step("filter", _filter),
-    Step("processes", _limit_processes),
 )
 
 

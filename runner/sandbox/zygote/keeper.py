@@ -15,7 +15,7 @@ from runner.sandbox.bwrap import Bind
 from runner.sandbox.kernel import PR_SET_PDEATHSIG, call
 from runner.sandbox.spec import LaunchSpec
 from runner.sandbox.zygote.entry import STEPS, Entry, Step, enter, refuse_gaps
-from runner.sandbox.zygote.room import Adapt, Room, RoomError, build_room
+from runner.sandbox.zygote.room import Adapt, Room, build_room
 
 Run = Callable[[], None]
 """What a forked process goes on to do."""
@@ -41,22 +41,30 @@ class Way:
     steps: Sequence[Step] = STEPS
     check: Callable[[Entry], None] = refuse_gaps
     adapt: Adapt | None = None
+    processes: bool = True
+    """Whether the runner is born into the room's process namespace."""
 
 
 def keep(job: Job, way: Way) -> Run:
     """Returns in the runner only, with what it is to run. The keeper itself exits when the runner has ended."""
     try:
         room = build_room(job.spec, job.bwrap, job.binds, job.error, way.adapt)
-        join_outside(room)
-    except (OSError, RoomError) as error:
-        _fail(job, error)
+        join_outside(room, way)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it has to be told, and nothing else may follow
+        _complain(job.error, error)
+        report(job.report, 1)
     if (child := os.fork()) == 0:
         return lambda: _run(job, room, way)
+    await_runner(job, child, room.close)
+
+
+def await_runner(job: Job, child: int, close: Callable[[], None]) -> NoReturn:
+    """Hold none of its pipes, wait, clear up, and report."""
     for descriptor in (job.output, job.error):
         os.close(descriptor)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    room.close()
-    _report(job, code)
+    close()
+    report(job.report, code)
 
 
 def tie_to(parent: int) -> None:
@@ -66,23 +74,31 @@ def tie_to(parent: int) -> None:
         os._exit(1)
 
 
-def join_outside(room: Room) -> None:
+def join_outside(room: Room, way: Way) -> None:
     """What a child cannot do for itself: it is born into a process namespace. An ordinary user needs rights first."""
     if os.getuid() != 0 and (outer := room.open_outer()) is not None:
         call("setns", outer, 0)
         os.close(outer)
-    room.join("pid")
+    if way.processes:
+        room.join("pid")
 
 
 def _run(job: Job, room: Room, way: Way) -> None:
-    entry = Entry(job.spec, job.binds, room, job.output, job.error)
+    take_streams(job.output, job.error)
+    entry = Entry(job.spec, job.binds, room)
     try:
         enter(entry, way.steps)
     except OSError as error:
-        os.write(job.error, f"{_explain(error)}\n".encode())
+        _complain(2, error)
         os._exit(1)
     way.check(entry)
     run_module(job.spec.module, job.spec.arguments)
+
+
+def take_streams(output: int, error: int) -> None:
+    """As standard output and standard error; standard input is empty in the zygote already."""
+    os.dup2(output, 1)
+    os.dup2(error, 2)
 
 
 def run_module(module: str, arguments: list[str]) -> None:
@@ -92,15 +108,12 @@ def run_module(module: str, arguments: list[str]) -> None:
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def _fail(job: Job, error: Exception) -> NoReturn:
-    os.write(job.error, f"{_explain(error)}\n".encode())
-    _report(job, 1)
+def _complain(descriptor: int, error: Exception) -> None:
+    step = f" ({', '.join(error.__notes__)})" if hasattr(error, "__notes__") else ""
+    os.write(descriptor, f"The runner could not be put into its sandbox: {error}{step}. {ADVICE}\n".encode())
 
 
-def _explain(error: Exception) -> str:
-    return f"The runner could not be put into its sandbox: {error}. {ADVICE}"
-
-
-def _report(job: Job, code: int) -> NoReturn:
-    os.write(job.report, str(code).encode())
+def report(descriptor: int, code: int) -> NoReturn:
+    """Say how the runner ended, and end."""
+    os.write(descriptor, str(code).encode())
     os._exit(0)

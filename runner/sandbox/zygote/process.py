@@ -22,17 +22,20 @@ from runner.sandbox.zygote.naming import Naming, rename_modules
 MOST_BYTES = 1 << 18
 """Of one message."""
 _DESCRIPTORS = 3
-Choose = Callable[[dict[str, Any]], Way]
+Become = Callable[[dict[str, Any], list[int]], Run]
 
 
 def main(link: socket.socket, hello: dict[str, Any]) -> None:
     """Serve until the other end of `link` closes. In a forked runner: run it."""
-    if run := serve_runners(link, hello, lambda _request: Way()):
+    if run := serve_runners(link, hello, lambda request, descriptors: keep(read_job(request, descriptors), Way())):
         run()
 
 
-def serve_runners(link: socket.socket, hello: dict[str, Any], choose: Choose) -> Run | None:
-    """Get ready, say so, and fork. Returns None at the end, and in a runner what it has to run."""
+def serve_runners(link: socket.socket, hello: dict[str, Any], become: Become) -> Run | None:
+    """Get ready, say so, and fork. Returns None at the end, and in a runner what it has to run.
+
+    `become` turns the forked process into the keeper of a request.
+    """
     tie_to(hello["parent"])
     call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # runners of a killed keeper are reaped here
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers report by themselves
@@ -42,7 +45,7 @@ def serve_runners(link: socket.socket, hello: dict[str, Any], choose: Choose) ->
         link.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode()[:MOST_BYTES])
         return None
     link.send(b"{}")
-    return _serve(link, choose)
+    return _serve(link, become)
 
 
 def warm_up(hello: dict[str, Any]) -> None:
@@ -60,25 +63,27 @@ def warm_up(hello: dict[str, Any]) -> None:
     gc.freeze()
 
 
-def _serve(link: socket.socket, choose: Choose) -> Run | None:
+def _serve(link: socket.socket, become: Become) -> Run | None:
     zygote = os.getpid()
     while True:
-        message, descriptors, _, _ = socket.recv_fds(link, MOST_BYTES, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        message, descriptors, _, _ = socket.recv_fds(link, MOST_BYTES, _DESCRIPTORS)
         if not message:
             return None
+        for descriptor in descriptors:  # bubblewrap, and with it whoever waits in the room, is to have none of them
+            os.set_inheritable(descriptor, False)
         keeper = os.fork()
         if keeper == 0:
             link.close()
             tie_to(zygote)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            request = json.loads(message)
-            return keep(_read_job(request, descriptors), choose(request))
+            return become(json.loads(message), descriptors)
         handle = os.pidfd_open(keeper)
         socket.send_fds(link, [json.dumps({"pid": keeper}).encode()], [handle])
         for descriptor in (handle, *descriptors):
             os.close(descriptor)
 
 
-def _read_job(request: dict[str, Any], descriptors: list[int]) -> Job:
+def read_job(request: dict[str, Any], descriptors: list[int]) -> Job:
+    """A request as `client` sends it."""
     binds = [Bind(*bind) for bind in request["binds"]]
     return Job(read_spec(request["spec"]), request["bwrap"], binds, *descriptors)

@@ -1,4 +1,4 @@
-"""Every probe is blocked in both profiles, and each is proven able to fail: with its protection gone, it succeeds."""
+"""Every probe is blocked in every kind of sandbox, and each is proven able to fail by what makes it succeed."""
 
 import os
 import subprocess
@@ -10,62 +10,99 @@ from typing import get_args
 
 import pytest
 
+from pilotlight.errors import FailedPrecondition
 from runner.sandbox.check import check_sandbox, summarize
-from runner.sandbox.conformance.ablations import ABLATIONS, ablate
+from runner.sandbox.conformance.ablations import ABLATIONS, ablate, ablate_way
 from runner.sandbox.conformance.inside import list_probes
 from runner.sandbox.conformance.probe import BLOCKED, REACHED, Bait
-from runner.sandbox.conformance.suite import run_probes
-from runner.sandbox.spec import Profile, session_uid
+from runner.sandbox.conformance.suite import Kind, run_probes
+from runner.sandbox.spec import session_uid
 from runner.sandbox.stage import Start
+from runner.sandbox.zygote.entry import STEPS
 
-PROFILES: tuple[Profile, ...] = get_args(Profile)
+KINDS: tuple[Kind, ...] = get_args(Kind)
+RUNNERS: tuple[Kind, ...] = ("runner", "fork")
 ROOT = Path(__file__).parents[3]
 UID = session_uid("conformance", 210_000) if os.getuid() == 0 else None
 FAMILIES = {"fs", "proc", "mnt", "ns", "priv", "ipc", "net", "kern", "tty", "env", "fd", "python", "resource"}
-PROOFS = sorted(
-    {(profile, proof) for profile in PROFILES for one in list_probes(profile) if (proof := one.proofs.get(profile))}
-)
+PROOFS = sorted({(kind, proof) for kind in KINDS for one in list_probes(kind) if (proof := one.proofs.get(kind))})
+LEFT_OUT = {f"no-{step.name}" for step in STEPS} | {"no-pid"}
+"""Each step of a forked runner's way into its room, left out."""
+NOTICED_BY_PROBES = {
+    "folder": "fs.working_folder",
+    "session": "tty.open",
+    "signals": "priv.signal_mask",
+    "umask": "priv.umask",
+    "environment": "env.names",
+    "limits": "resource.address_space",
+    "life": "proc.outlives_parent",
+}
+ROOTS = {"groups", "identity"}
+"""An ordinary user has nothing to do there."""
+REFUSED = sorted(LEFT_OUT - {f"no-{name}" for name in (*NOTICED_BY_PROBES, "keyring", *(ROOTS if UID is None else ()))})
 
 
 @cache
-def run_whole(profile: Profile) -> dict[str, str]:
-    return run_probes(profile, "", UID)
+def run_whole(kind: Kind) -> dict[str, str]:
+    return run_probes(kind, "", UID)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_every_probe_is_blocked(profile: Profile) -> None:
-    claimed = {probe.name for probe in list_probes(profile) if profile in probe.proofs}
-    outcomes = {name: outcome for name, outcome in run_whole(profile).items() if name in claimed}
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_probe_is_blocked(kind: Kind) -> None:
+    claimed = {probe.name for probe in list_probes(kind) if kind in probe.proofs}
+    outcomes = {name: outcome for name, outcome in run_whole(kind).items() if name in claimed}
     assert {name: outcome for name, outcome in outcomes.items() if outcome != BLOCKED} == {}
     assert outcomes.keys() == claimed
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_there_are_enough_probes_of_every_family(profile: Profile) -> None:
-    claimed = [probe for probe in list_probes(profile) if profile in probe.proofs]
+@pytest.mark.parametrize("kind", KINDS)
+def test_there_are_enough_probes_of_every_family(kind: Kind) -> None:
+    claimed = [probe for probe in list_probes(kind) if kind in probe.proofs]
     assert len(claimed) >= 120
     assert Counter(probe.name for probe in claimed).most_common(1)[0][1] == 1
     assert {probe.family for probe in claimed} == FAMILIES
 
 
-def test_what_a_runner_is_left_open_to_is_listed_with_a_reason() -> None:
-    known = {probe.name for probe in list_probes("runner") if "runner" not in probe.proofs}
+@pytest.mark.parametrize("kind", RUNNERS)
+def test_what_a_runner_is_left_open_to_is_listed_with_a_reason(kind: Kind) -> None:
+    known = {probe.name for probe in list_probes(kind) if kind not in probe.proofs}
     assert known == {"net.gateway", "proc.mountinfo", "proc.cpuinfo", "proc.pid1_memory"}
-    assert {
-        name: run_whole("runner")[name] for name in known if not run_whole("runner")[name].startswith(REACHED)
-    } == {}
+    assert {name: run_whole(kind)[name] for name in known if not run_whole(kind)[name].startswith(REACHED)} == {}
 
 
-@pytest.mark.parametrize(("profile", "ablation"), PROOFS)
-def test_probes_succeed_when_their_protection_is_gone(profile: Profile, ablation: str) -> None:
-    named = [probe.name for probe in list_probes(profile) if probe.proofs.get(profile) == ablation]
-    outcomes = run_probes(profile, ablation, UID)
+def test_what_is_closed_to_a_runner_is_closed_to_a_forked_one() -> None:
+    started, forked = ({probe.name for probe in list_probes(kind) if kind in probe.proofs} for kind in RUNNERS)
+    assert started <= forked
+    assert len(forked - started) >= 6
+
+
+@pytest.mark.parametrize(("kind", "ablation"), PROOFS)
+def test_probes_succeed_when_their_protection_is_gone(kind: Kind, ablation: str) -> None:
+    named = [probe.name for probe in list_probes(kind) if probe.proofs.get(kind) == ablation]
+    outcomes = run_probes(kind, ablation, UID)
     assert {name: outcomes[name] for name in named if not outcomes[name].startswith(REACHED)} == {}
+
+
+@pytest.mark.parametrize("left_out", REFUSED)
+def test_a_forked_runner_that_left_a_step_out_is_not_run(left_out: str) -> None:
+    with pytest.raises(FailedPrecondition, match=r"nothing is run in it|could not be put into its sandbox"):
+        run_probes("fork", f"boot+{left_out}", UID)
+
+
+def test_what_no_check_notices_a_probe_does() -> None:
+    """In one run: none of these steps has to do with another's probe."""
+    outcomes = run_probes("fork", "+".join(f"no-{name}" for name in NOTICED_BY_PROBES), UID)
+    assert {name: outcomes[name] for name in NOTICED_BY_PROBES.values() if not outcomes[name].startswith(REACHED)} == {}
+
+
+def test_a_step_that_does_not_exist_cannot_be_left_out(bait: Bait) -> None:
+    with pytest.raises(ValueError, match="is not in the steps"):
+        ablate_way("no-such", bait)
 
 
 def test_an_ablation_takes_at_most_two_protections_away() -> None:
     assert {proof for _, proof in PROOFS if len(proof.split("+")) > 2} == set()
-    assert {part for _, proof in PROOFS for part in proof.split("+")} == set(ABLATIONS)
+    assert {part for _, proof in PROOFS for part in proof.split("+")} - LEFT_OUT == set(ABLATIONS)
 
 
 @pytest.mark.parametrize("name", sorted(set(ABLATIONS) - {"env", "leak", "limits", "socket", "size"}))
@@ -74,9 +111,12 @@ def test_an_ablation_that_removes_nothing_is_an_error(name: str, bait: Bait) -> 
         ablate(Start(["bwrap", "--", "python"], {}, {}), name, bait)
 
 
+TEXTS = ("hostname", "canary", "secret", "abstract", "socket", "gateway", "queue", "shm_file", "mark", "digest")
+
+
 @pytest.fixture
 def bait() -> Bait:
-    texts = dict.fromkeys(("hostname", "canary", "secret", "abstract", "socket", "gateway", "queue", "shm_file"), "x")
+    texts = dict.fromkeys(TEXTS, "x")
     numbers = dict.fromkeys(("pid", "tcp_port", "udp_port", "shared_memory", "semaphores", "messages"), 0)
     return Bait(**texts, **numbers, namespaces={}, limits={})
 
@@ -101,12 +141,12 @@ def test_probes_refuse_to_run_outside_of_a_sandbox(uid: int) -> None:
     assert "inside a sandbox only" in done.stderr
 
 
-def test_doctor_names_each_family_of_both_profiles() -> None:
+def test_doctor_names_each_family_of_every_kind() -> None:
     findings = check_sandbox()
     assert [finding for finding in findings if not finding.ok] == []
-    assert len(findings) >= 240
+    assert len(findings) >= 440
     names = [finding.name for finding in summarize(findings)]
     assert {name.split()[1] for name in names if name.startswith("evaluator ")} == FAMILIES
-    assert len(names) == 2 * len(FAMILIES)
+    assert len(names) == 3 * len(FAMILIES)
     broken = findings[0]._replace(ok=False, problem="reached")
     assert broken in summarize([broken, *findings[1:]])

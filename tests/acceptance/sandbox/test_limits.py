@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import pytest
@@ -20,7 +21,7 @@ from pilotlight.settings import Settings
 from runner.sandbox.conformance.suite import run_probes
 from runner.sandbox.launch import find_bwrap, launch, prepare
 from runner.sandbox.spec import LaunchSpec, Limits, Profile, read_spec, write_spec
-from tests.fixtures.sandbox import await_nothing_left, run_inside, with_code
+from tests.fixtures.sandbox import await_nothing_left, is_alive, run_inside, with_code
 
 ROOT = Path(__file__).parents[3]
 HOG = "import time; data = b'x' * (300 << 20); time.sleep(60)"
@@ -41,27 +42,42 @@ def test_an_evaluator_has_limits_of_its_own_and_never_wider_ones_than_a_runner()
     assert (limits.open_files, limits.processes) == (70, 32)
 
 
-def test_the_settings_reach_the_process_of_a_turn(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", ["fork", "exec"])
+def test_the_settings_reach_the_process_of_a_turn(tmp_path: Path, start: Literal["fork", "exec"]) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "socket").mkdir()
     turn = Turn("acct", "session", 1, 1, 3, "user", "user", None)
 
     async def read_limits() -> str:
-        launcher = choose_launcher(Settings(home=tmp_path, sandbox_open_files=77, sandbox_cpu_seconds=99))
+        settings = Settings(home=tmp_path, sandbox_open_files=77, sandbox_cpu_seconds=99, runner_start=start)
+        launcher = choose_launcher(settings)
         process = await launcher(turn, tmp_path / "work", tmp_path / "socket")
-        seen = ""
-        while process.returncode is None and "77" not in seen:
-            seen = Path(f"/proc/{process.pid}/limits").read_text()
+        seen: list[str] = []
+        while process.returncode is None and not seen:
+            texts = (_read_limits(pid) for pid in (process.pid, *_list_below(process.pid)))
+            seen = [text for text in texts if " 77 " in text]
             await asyncio.sleep(0.01)
         await stop_process(process)
         await process.communicate()
-        return seen
+        await launcher.aclose()
+        return seen[0]
 
     lines = asyncio.run(read_limits()).splitlines()
     found = {line[:26].strip(): line[26:].split()[:2] for line in lines}
     assert found["Max open files"] == ["77", "77"]
     assert found["Max cpu time"] == ["99", "99"]
     assert found["Max core file size"] == ["0", "0"]
+
+
+def _list_below(pid: int) -> list[int]:
+    return [process.pid for process in psutil.Process(pid).children(recursive=True)]
+
+
+def _read_limits(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/limits").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def test_a_specification_survives_its_journey(spec: LaunchSpec) -> None:
@@ -120,7 +136,7 @@ def test_when_whoever_started_it_is_killed_nothing_is_left(spec: LaunchSpec) -> 
         assert len(inside) >= 7
         supervisor.kill()
     end = time.monotonic() + 3
-    while [pid for pid in inside if _is_alive(pid)]:
+    while [pid for pid in inside if is_alive(pid)]:
         assert time.monotonic() < end
         time.sleep(0.01)
 
@@ -141,13 +157,6 @@ def test_a_stage_whose_launcher_has_ended_starts_nothing(spec: LaunchSpec) -> No
     done = subprocess.run([*command[:-1], "1"], capture_output=True, text=True, check=False, env={}, cwd="/")
     assert (done.returncode, done.stdout) == (1, "")
     assert "has ended" in done.stderr
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 @pytest.mark.parametrize(

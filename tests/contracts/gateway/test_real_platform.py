@@ -23,6 +23,7 @@ from pilotlight.plan import GrantSpec, Phase, Rule
 from pilotlight.settings import Settings
 from tests.fixtures.asgi import serving
 from tests.fixtures.databases import Databases
+from tests.fixtures.fence import every_turn
 from tests.fixtures.plans import plan_of
 from tests.fixtures.platform import PlatformProcess, PlatformServer, import_base
 
@@ -48,7 +49,7 @@ async def open_gateway(engine: Engine, platform: PlatformServer) -> AsyncGenerat
     """A gateway on the real platform, and a client that is the session's runner."""
     settings = Settings(home=platform.home, account="acme", platform_key=SecretStr(platform.key))
     async with PlatformClient(platform.base_url) as upstream:
-        gateway = Gateway(engine, settings, upstream)
+        gateway = Gateway(engine, settings, upstream, is_running=every_turn)
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             response = await gateway.forward(ME, Request(scope, receive))
@@ -223,7 +224,7 @@ def test_the_official_clients_work_through_the_gateway(
     engine = databases.open(tmp_path / "control.db")
     settings = Settings(home=platform.home, account="acme", platform_key=SecretStr(platform.key))
     upstream = PlatformClient(platform.base_url)
-    gateway = Gateway(engine, settings, upstream)
+    gateway = Gateway(engine, settings, upstream, is_running=every_turn)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

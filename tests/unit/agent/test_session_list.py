@@ -15,6 +15,7 @@ from agent.tables import QuestionRow, SessionRow
 from agent.views import summarize_session
 from pilotlight.listing import ListParams, list_page, parse_filter
 from pilotlight.question import Question, QuestionKind
+from tests.fixtures.databases import Databases
 from tests.unit.agent.conftest import make_engine
 
 TEXTS = [
@@ -48,8 +49,8 @@ def make_row(number: int) -> SessionRow:
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    engine = make_engine(tmp_path_factory.mktemp("list"))
+def engine(tmp_path_factory: pytest.TempPathFactory, module_databases: Databases) -> Any:
+    engine = make_engine(tmp_path_factory.mktemp("list"), module_databases)
     with writing(engine) as db:
         rows = [make_row(number) for number in range(80)]
         db.add_all(rows)

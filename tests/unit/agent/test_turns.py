@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from agent import journal
 from agent.estimates import ratio_of
 from agent.questions import ask_question
 from agent.states import Status
@@ -88,6 +89,41 @@ def test_the_outcome_becomes_the_status_when_the_process_has_ended(
     assert end_turn(engine, turn, FINE) is False
     assert status(engine) == expected
     assert end_turn(engine, turn, FINE) is False
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "complaint", "expected"),
+    [
+        (-9, "", "pending"),
+        (-9, "memory limit exceeded", "pending"),
+        (137, "", "pending"),
+        (None, "", "pending"),
+        (1, "", "pending"),
+        (0, " \n", "pending"),
+        (1, "NotFound: no such dataset", "failed"),
+        (0, "INFO ended early", "failed"),
+        (128, "git-like", "failed"),
+    ],
+)
+def test_only_a_runner_that_says_why_it_ended_fails_its_session(
+    engine: Engine, pending: str, exit_code: int | None, complaint: str, expected: str
+) -> None:
+    turn = begin(engine)
+    assert end_turn(engine, turn, Ending(exit_code, complaint)) is (expected == "pending")
+    assert status(engine) == expected
+
+
+def test_a_runner_that_is_killed_three_times_at_one_place_fails_its_session(engine: Engine, pending: str) -> None:
+    for expected in (True, True):
+        assert end_turn(engine, begin(engine), Ending(-9, "")) is expected
+    lose(engine, begin(engine))  # its worker ended: that says nothing about the runner
+    turn = begin(engine)
+    with writing(engine) as db:
+        journal.append(db, "s", "job", {"step": 1}, epoch=turn.epoch)
+    assert end_turn(engine, turn, Ending(-9, "")) is True, "it got somewhere: this is the first death after it"
+    assert end_turn(engine, begin(engine), Ending(-9, "")) is True
+    assert end_turn(engine, begin(engine), Ending(-9, "out of memory")) is False
+    assert status(engine) == "failed"
 
 
 def test_after_a_restart_an_unfinished_turn_runs_again_under_a_new_epoch(engine: Engine, pending: str) -> None:

@@ -22,6 +22,7 @@ from pilotlight.scripted_model import ScriptedModel, Turn
 from pilotlight.settings import Settings
 from tests.fixtures.asgi import serving
 from tests.fixtures.databases import Databases
+from tests.fixtures.fence import every_turn
 from tests.fixtures.plans import plan_of
 
 MODEL_KEY = "sk-ant-planner-key-that-must-never-be-seen"
@@ -131,7 +132,7 @@ def parts(tmp_path: Path, stage: Any, slot: Slot, databases: Databases) -> Gener
         async def listen(record: RpcRecord) -> None:
             found.told.append(record)
 
-        found.gateway = Gateway(engine, made, stage.upstream, listen)
+        found.gateway = Gateway(engine, made, stage.upstream, listen, is_running=every_turn)
         with Session(engine) as db, db.begin():
             allowance.write_allowance(db, SESSION, made, None if limit is None else Decimal(limit))
             if limit is not None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -15,6 +14,8 @@ from agent.closed_query import check_query
 from agent.context import Control
 from agent.dispatch import Dispatcher
 from agent.failures import add_error_handlers
+from agent.feeds import Feeds
+from agent.fencing import is_running
 from agent.launchers import Launcher, choose_launcher
 from agent.routes import artifacts, estimates, events, sessions
 from agent.store import create_tables
@@ -23,6 +24,7 @@ from gateway.reaper import Reaper
 from pilotlight import __version__
 from pilotlight.database import open_engine
 from pilotlight.identity import bootstrap, identity_router
+from pilotlight.schema import migrate
 from pilotlight.settings import Settings
 
 
@@ -31,21 +33,43 @@ def build_app(settings: Settings, launcher: Launcher | None = None) -> FastAPI:
 
     On first start the account and its admin key are created; the key is written to `<home>/admin.key`.
     """
-    engine = open_engine(settings.control_database_url)
-    create_tables(engine)
-    bootstrap(engine, settings.account, settings.home / "admin.key")
-    platform = PlatformClient(settings.platform_url)
-    gateway = Gateway(engine, settings, platform, CallLog(engine))
-    dispatcher = Dispatcher(engine, settings, launcher or choose_launcher(settings))
-    control = Control(settings, engine, gateway, dispatcher)
-    app = _new_app(control, lifespan=partial(_lifespan, platform))
-    app.include_router(identity_router(engine), include_in_schema=False)
+    control = open_control(settings, launcher)
+    bootstrap(control.engine, settings.account, settings.home / "admin.key")
+    app = _new_app(control, lifespan=_lifespan)
+    app.include_router(identity_router(control.engine), include_in_schema=False)
     for routes in (sessions, events, artifacts, estimates):
         app.include_router(routes.router, dependencies=[Depends(check_query)])
     app.include_router(front.router)
     app.add_api_route("/healthz", _check_health, include_in_schema=False)
     app.openapi = lambda: _describe(app)  # pyright: ignore[reportAttributeAccessIssue]
     return app
+
+
+def open_control(settings: Settings, launcher: Launcher | None = None) -> Control:
+    """Open the database, with all that runs turns; `at_work` starts and closes it."""
+    engine = open_engine(settings.control_database_url)
+    migrate(engine)
+    create_tables(engine)
+    platform = PlatformClient(settings.platform_url)
+    gateway = Gateway(engine, settings, platform, CallLog(engine), is_running=is_running)
+    dispatcher = Dispatcher(engine, settings, launcher or choose_launcher(settings))
+    return Control(settings, engine, gateway, dispatcher, platform, Feeds(engine))
+
+
+@asynccontextmanager
+async def at_work(control: Control) -> AsyncGenerator[None]:
+    """Run turns, and look after what they started, until it is left."""
+    reaper = asyncio.create_task(Reaper(control.gateway).run(), name="reaper")
+    await control.dispatcher.start(build_turn_app(control))
+    try:
+        yield
+    finally:
+        await control.dispatcher.close()
+        reaper.cancel()
+        await asyncio.wait([reaper])
+        control.gateway.close()
+        await control.platform.aclose()
+        control.engine.dispose()
 
 
 def build_turn_app(control: Control) -> FastAPI:
@@ -65,19 +89,9 @@ def _new_app(control: Control, **options: Any) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(platform: PlatformClient, app: FastAPI) -> AsyncGenerator[None]:
-    control: Control = app.state.control
-    reaper = asyncio.create_task(Reaper(control.gateway).run(), name="reaper")
-    await control.dispatcher.start(build_turn_app(control))
-    try:
+async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
+    async with at_work(app.state.control):
         yield
-    finally:
-        await control.dispatcher.close()
-        reaper.cancel()
-        await asyncio.wait([reaper])
-        control.gateway.close()
-        await platform.aclose()
-        control.engine.dispose()
 
 
 def _check_health() -> dict[str, str]:

@@ -7,7 +7,8 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from agent.dispatch import Dispatcher
-from gateway import Gateway
+from agent.feeds import Feeds
+from gateway import Gateway, PlatformClient
 from pilotlight.errors import PermissionDenied
 from pilotlight.identity import Principal, authenticate, bearer_of
 from pilotlight.settings import Settings
@@ -15,12 +16,14 @@ from pilotlight.settings import Settings
 
 @dataclass(frozen=True)
 class Control:
-    """The control process: opened once by `agent.app.build_app`."""
+    """All parts of a process that runs turns: opened once by `agent.app.open_control`."""
 
     settings: Settings
     engine: Engine
     gateway: Gateway
     dispatcher: Dispatcher
+    platform: PlatformClient
+    feeds: Feeds
 
 
 def find_control(request: Request) -> Control:

@@ -56,5 +56,7 @@ async def forward_runner(request: Request, control: ControlDep) -> Response:
     if request.url.path.startswith("/turn/"):
         raise NotFound("There is no such path.")
     turn = find_turn(request)
-    principal = gateway.Principal("session", turn.account, turn.session, turn.user, turn.role, turn.preset)
+    principal = gateway.Principal(
+        "session", turn.account, turn.session, turn.user, turn.role, turn.preset, epoch=turn.epoch
+    )
     return await control.gateway.forward(principal, request)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pilotlight.archive import BadArchive, Bounds, folder_at, pack, remove_tree, unpack
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import FailedPrecondition
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Snapshots:
         part, newest = self._folder / _PART, self._newest()
         try:
             digest = self._write(work, part)
+            reach(Point.CONTROL_SNAPSHOT_WRITTEN)
             if newest and newest[1] == digest:
                 return False
             number = newest[0] + 1 if newest else 1
@@ -41,6 +43,7 @@ class Snapshots:
             part.unlink(missing_ok=True)
         with folder_at(self._folder) as folder:
             os.fsync(folder)
+        reach(Point.CONTROL_SNAPSHOT_KEPT)
         for _, _, old in self._all()[: -self._kept]:
             old.unlink()
         return True

@@ -60,6 +60,20 @@ async def serve_socket(settings: Settings, name: str, app: ASGIApp) -> AsyncGene
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def socket_name(session: str, epoch: int) -> str:
+    """Of a turn: the folder of its socket."""
+    return f"{session}-{epoch}"
+
+
+def remove_socket(settings: Settings, name: str) -> None:
+    """Remove what a killed process left of its socket."""
+    shutil.rmtree(_folder_of(settings, name), ignore_errors=True)
+
+
+def _folder_of(settings: Settings, name: str) -> Path:
+    return settings.home.absolute() / "run" / name
+
+
 async def _wait_started(server: uvicorn.Server, task: "asyncio.Task[None]") -> None:
     while not server.started:
         if task.done():
@@ -68,7 +82,7 @@ async def _wait_started(server: uvicorn.Server, task: "asyncio.Task[None]") -> N
 
 
 def _make_folder(settings: Settings, name: str) -> Path:
-    folder = settings.home.absolute() / "run" / name
+    folder = _folder_of(settings, name)
     if len(str(folder / SOCKET_NAME)) > _LONGEST:
         return Path(tempfile.mkdtemp(prefix="pilotlight-"))
     shutil.rmtree(folder, ignore_errors=True)

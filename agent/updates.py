@@ -13,6 +13,7 @@ from agent.tables import AnswerRow, InstructionRow, SessionRow
 from agent.views import etag_of, session_name, show_session
 from agent.wire import UpdateSession
 from pilotlight.clock import now, to_rfc3339
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import Aborted, FailedPrecondition, InvalidArgument
 from pilotlight.identity import Principal, check_writer
 from pilotlight.settings import Settings
@@ -40,6 +41,8 @@ def update_session(
         view = show_session(db, settings, get_session(db, caller.account, session_id))
         reply = view.model_dump(mode="json", by_alias=True)
         keep_reply(db, scope, body.request_id, body, reply)
+        reach(Point.CONTROL_UPDATE_WRITTEN)
+    reach(Point.CONTROL_UPDATE_COMMITTED)
     return reply
 
 

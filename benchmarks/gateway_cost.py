@@ -31,6 +31,9 @@ from sqlmodel import Session
 from starlette.requests import Request
 
 from agent.app import build_app
+from agent.fencing import is_running
+from agent.store import create_tables
+from agent.tables import SessionRow
 from gateway import Gateway, PlatformClient, Principal, grants
 from manifest.decide import decide
 from manifest.facts import RequestFacts
@@ -38,7 +41,7 @@ from pilotlight.database import open_engine
 from pilotlight.plan import Cost, GrantSpec, Phase, Plan, PlanDataset, Rule
 from pilotlight.settings import Settings
 
-ME = Principal("session", "acme", session="s1", user="ann")
+ME = Principal("session", "acme", session="s1", user="ann", epoch=1)
 JOB = {
     "dataset": "accounts/acme/datasets/d1",
     "evaluationDataset": "accounts/acme/datasets/d2",
@@ -141,9 +144,11 @@ def serve_platform(ready: Connection) -> None:
 def serve_gateway(ready: Connection, home: str, url: str) -> None:
     """Entry of the gateway's process: a real database, a real grant."""
     engine = open_engine(f"sqlite:///{Path(home) / 'control.db'}")
-    gateway = Gateway(engine, Settings(platform_key=SecretStr("fw_x")), PlatformClient(url))
+    gateway = Gateway(engine, Settings(platform_key=SecretStr("fw_x")), PlatformClient(url), is_running=is_running)
+    create_tables(engine)
     with Session(engine) as db, db.begin():
         grants.write(db, "s1", plan(), "plan_approval", "ann")
+        db.add(running_session())
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         response = await gateway.forward(ME, Request(scope, receive))
@@ -158,6 +163,13 @@ def serve_control(ready: Connection, home: str, url: str) -> None:
     folder.mkdir()
     settings = Settings(home=folder, account="acme", platform_url=url, platform_key=SecretStr("fw_x"))
     serve(build_app(settings), ready, lifespan="on")
+
+
+def running_session() -> SessionRow:
+    """What the gateway's fence looks at, at each call."""
+    names = ("created_by", "created_user", "instruction", "create_time", "update_time")
+    words: dict[str, Any] = dict.fromkeys(names, "")
+    return SessionRow(id="s1", slot=1, account="acme", status="running", epoch=1, **words)
 
 
 def plan() -> Plan:

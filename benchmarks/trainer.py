@@ -10,41 +10,35 @@ default) and tuned for a model this small (checkpointing off). Two data sets: ti
 which our trainer computes once per step, and the same tickets without it.
 """
 
-import argparse
 import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from benchmarks.side_by_side import LOG_EVERY, Result, Runs, compare, means, read_setting
 
 ROWS_PER_STEP = 8
 LEARNING_RATE = 1e-4
 RANK = 16
 SEED = 42
-LOG_EVERY = 10
-"""TRL reports the mean loss of so many steps."""
-TOLERANCE = 1e-3
-
-Result = dict[str, Any]
 
 
 def run_ours(work: Path) -> Result:
     """The timed loop of local_platform.training."""
+    from local_platform.training.data import load_data, load_tokenizer
     from local_platform.training.files import append_json_line
-    from local_platform.training.job import load_data, load_tokenizer
+    from local_platform.training.forward import build_network
     from local_platform.training.loop import Loop, Outputs
     from local_platform.training.model import add_adapter, choose_device, load_base, prepare_process, vocabulary_size
+    from local_platform.training.objective import CrossEntropy
     from local_platform.training.packing import Budget, Plan
     from local_platform.training.progress import Metrics, Progress
     from local_platform.training.signals import StopSignal
     from local_platform.training.spec import JobSpec
 
-    base, epochs, ratio = _setting(work)
+    base, epochs, ratio = read_setting(work)
     run = Path(tempfile.mkdtemp(dir=work))
     spec = JobSpec(
         job="benchmark",
@@ -72,14 +66,15 @@ def run_ours(work: Path) -> Result:
         for epoch in range(len(plan.epoch_ends())):
             for row in (row for step in plan.epoch_steps(epoch) for chosen in step for row in chosen):
                 append_json_line(file, json.loads(texts[row]))
-    loop = Loop(spec, device, add_adapter(model, spec), rows, plan, None)
+    network = build_network(add_adapter(model, spec), device)
+    loop = Loop(spec, network, CrossEntropy(rows, device.device), plan, None)
     outputs = Outputs(progress, Metrics(run / "metrics.jsonl", 0), lambda _: None)
     stop, started = StopSignal(), time.process_time()
     loop.run(outputs, stop)
     seconds = time.process_time() - started
     outputs.metrics.close()
     losses = [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return {"seconds": seconds, "tokens": plan.total_tokens(), "losses": _means(losses)}
+    return {"seconds": seconds, "tokens": plan.total_tokens(), "losses": means(losses)}
 
 
 def run_trl(work: Path, *, checkpointing: bool) -> Result:
@@ -92,7 +87,7 @@ def run_trl(work: Path, *, checkpointing: bool) -> Result:
     from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportMissingImports] the bench extra
 
     torch.set_num_threads(1)
-    base, _, ratio = _setting(work)
+    base, _, ratio = read_setting(work)
     tokenizer = AutoTokenizer.from_pretrained(base)
     rows: list[dict[str, list[int]]] = []
     for line in (work / "ordered.jsonl").read_text().splitlines():
@@ -138,33 +133,11 @@ def run_trl(work: Path, *, checkpointing: bool) -> Result:
     }
 
 
-RUNS: dict[str, Callable[[Path], Result]] = {
+RUNS: Runs = {
     "pilotlight": run_ours,
     "trl": lambda work: run_trl(work, checkpointing=True),
     "trl, tuned": lambda work: run_trl(work, checkpointing=False),
 }
-
-
-def _setting(work: Path) -> tuple[Path, float, float]:
-    """(base model folder, epochs, alpha ratio)."""
-    setting = json.loads((work / "setting.json").read_text())
-    return Path(setting["base"]), setting["epochs"], setting["ratio"]
-
-
-def _means(losses: list[float]) -> list[float]:
-    whole = len(losses) // LOG_EVERY * LOG_EVERY
-    return [statistics.fmean(losses[i : i + LOG_EVERY]) for i in range(0, whole, LOG_EVERY)]
-
-
-def prepare(work: Path, rows: list[dict[str, Any]], epochs: float, model: str) -> None:
-    """Write the rows and the setting that all workers read."""
-    from local_platform.basemodels.shipped import shipped
-
-    work.mkdir()
-    (work / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    base = next(candidate for candidate in shipped() if candidate.id == model)
-    setting = {"base": str(base.directory), "epochs": epochs, "ratio": base.lora_alpha_ratio}
-    (work / "setting.json").write_text(json.dumps(setting))
 
 
 def choose_data(data: Path | None, count: int) -> dict[str, list[dict[str, Any]]]:
@@ -178,64 +151,5 @@ def choose_data(data: Path | None, count: int) -> dict[str, list[dict[str, Any]]
     return {"tickets with a system prompt": tickets, "tickets without one": without}
 
 
-def measure(name: str, work: Path) -> Result:
-    """One run in a process of its own."""
-    single = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "benchmarks.trainer", "--worker", name, "--work", str(work)]
-    done = subprocess.run(command, env=os.environ | single, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def main() -> int:
-    """Run, print, and fail when the losses differ."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=320)
-    parser.add_argument("--epochs", type=float, default=1)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--model", default="ember-1m")
-    parser.add_argument("--data", type=Path, help="chat rows to use instead of generated tickets")
-    parser.add_argument("--worker", choices=list(RUNS), help=argparse.SUPPRESS)
-    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.worker:
-        print(json.dumps(RUNS[options.worker](options.work)))
-        return 0
-    failed = False
-    for name, rows in choose_data(options.data, options.rows).items():
-        with tempfile.TemporaryDirectory() as folder:
-            work = Path(folder) / "work"
-            prepare(work, rows, options.epochs, options.model)
-            results: dict[str, list[Result]] = {run: [] for run in RUNS}
-            for _ in range(options.rounds):
-                for run in RUNS:
-                    results[run].append(measure(run, work))
-            failed |= not report(name, results)
-    return int(failed)
-
-
-def report(data: str, results: dict[str, list[Result]]) -> bool:
-    """Print speeds, ratios and the largest difference between the losses; False when that is too large."""
-    speeds = {name: [run["tokens"] / run["seconds"] for run in runs] for name, runs in results.items()}
-    ours, rounds = results["pilotlight"][0], len(results["pilotlight"])
-    print(f"{data}: {ours['tokens']} tokens per run; tokens per CPU second, median of {rounds} (lowest to highest)")
-    worst = 0.0
-    for name, values in speeds.items():
-        losses = results[name][0]["losses"]
-        difference = max(abs(a - b) for a, b in zip(ours["losses"], losses, strict=True))
-        worst = max(worst, difference)
-        ratio = statistics.median(a / b for a, b in zip(speeds["pilotlight"], values, strict=True))
-        print(
-            f"  {name:11}{statistics.median(values):7.0f} ({min(values):.0f} to {max(values):.0f})"
-            f"  loss {losses[0]:.4f} to {losses[-1]:.4f}, at most {difference:.0e} from ours"
-            f"  pilotlight is {ratio:.2f} times as fast",
-            flush=True,
-        )
-    if worst > TOLERANCE:
-        print(f"  The losses differ by more than {TOLERANCE}: the comparison is void.")
-    return worst <= TOLERANCE
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(compare("benchmarks.trainer", __doc__, RUNS, choose_data, 320))

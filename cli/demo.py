@@ -16,15 +16,22 @@ import click
 
 from cli.up import Instance, treat_stop_as_interrupt
 
-_INSTRUCTION = (
-    "Fine-tune ember-1m on accounts/local/datasets/support-tickets. Use validation loss for evaluation. "
-    "Use 300 samples for HP tuning. Budget: under $1."
-)
+INSTRUCTIONS = {
+    "sft": (
+        "Fine-tune ember-1m on accounts/local/datasets/support-tickets. Use validation loss for evaluation. "
+        "Use 300 samples for HP tuning. Budget: under $1."
+    ),
+    "classification": (
+        "Benchmark and fine-tune classification on accounts/local/datasets/support-tickets. "
+        "Compare ember-500k and ember-1m. Use 300 samples for HP tuning. Budget: under $1."
+    ),
+}
+"""By workflow: the one sentence that the demo starts with."""
 _REPLIES = {"plan_approval": "Approved, proceed.", "promotion": "Proceed with the winning config."}
 _MAX_PAUSES = 6
 
 
-def run_demo(home: Path | None, rows: int, keep: bool) -> int:
+def run_demo(home: Path | None, rows: int, keep: bool, workflow: str) -> int:
     """Run it; 0 when the session succeeded and the deployed model answered."""
     treat_stop_as_interrupt()
     started = time.monotonic()
@@ -34,7 +41,7 @@ def run_demo(home: Path | None, rows: int, keep: bool) -> int:
         instance = stack.enter_context(Instance(folder, _free_port(), _free_port()))
         demo = Demo(instance, folder)
         demo.prepare(rows)
-        session = demo.converse()
+        session = demo.converse(INSTRUCTIONS[workflow])
         code = demo.try_snippet(session)
         demo.firectl("session", "get", session)
         demo.run([sys.executable, "-P", "-m", "cli.operator", "estimates"], shown="pilotlight estimates")
@@ -62,9 +69,9 @@ class Demo:
         self.run([sys.executable, "-P", "-m", *make], shown=f"python -m {' '.join(make[:-1])} {file.name}")
         self.firectl("dataset", "create", "support-tickets", str(file))
 
-    def converse(self) -> str:
+    def converse(self, instruction: str) -> str:
         """Create the session and answer it to its end; returns its ID. Raises ClickException unless it succeeds."""
-        session = _find(r"Session ID: (\S+)", self.firectl("session", "create", "-n", _INSTRUCTION))
+        session = _find(r"Session ID: (\S+)", self.firectl("session", "create", "-n", instruction))
         seen = 0
         for _ in range(_MAX_PAUSES):
             output = self.firectl("session", "events", session, "--wait", "--after", str(seen))

@@ -6,6 +6,7 @@ import click
 
 from cli.commands.dataset import dataset
 from cli.commands.identity import account, api_key, user, version, whoami
+from cli.commands.preference import dpoj
 from cli.commands.resources import deployment, model, sftj
 from cli.commands.session import session
 from cli.connection import Connection
@@ -23,7 +24,7 @@ def root(context: click.Context, account_id: str | None, api_key: str | None, pr
     context.obj = Connection(account_id, api_key, profile)
 
 
-for command in (session, dataset, model, sftj, deployment, user, api_key, account, whoami, version):
+for command in (session, dataset, model, sftj, dpoj, deployment, user, api_key, account, whoami, version):
     root.add_command(command)
 
 

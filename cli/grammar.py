@@ -3,7 +3,7 @@
 _NOUNS = {
     "account": "account", "api-key": "api-key", "apikey": "api-key", "dataset": "dataset", "deployment": "deployment",
     "model": "model", "session": "session", "sftj": "sftj", "supervised-fine-tuning-job": "sftj",
-    "fine-tuning-job": "sftj", "user": "user",
+    "fine-tuning-job": "sftj", "dpoj": "dpoj", "dpo-job": "dpoj", "user": "user",
 }  # fmt: skip
 _VERBS = {"create", "get", "list", "update", "delete", "cancel", "download", "events", "resume", "open", "cleanup"}
 _ATTACHED = {"-a", "-p"}

@@ -1,5 +1,6 @@
 """pilotlight: for whoever runs the machine."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import click
 
 from cli.commands.options import output_option
 from cli.connection import Connection
-from cli.demo import run_demo
+from cli.demo import INSTRUCTIONS, run_demo
 from cli.doctor import run_doctor
 from cli.entry import run_program
 from cli.output import show, show_list, to_json
@@ -39,12 +40,21 @@ def up(home: Path | None, port: int | None, platform_port: int | None) -> None:
 
 
 @root.command()
+@click.option("--turns", type=click.IntRange(min=1), help="At a time; PILOTLIGHT_CONCURRENT_TURNS when left out.")
+def worker(turns: int | None) -> None:
+    """Run turns of sessions beside `pilotlight up`, on this machine or another one with the same database."""
+    more = {"PILOTLIGHT_CONCURRENT_TURNS": str(turns)} if turns else {}
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "agent.worker"], os.environ | more)
+
+
+@root.command()
 @click.option("--home", type=click.Path(file_okay=False, path_type=Path), help="Keep the demo's state here.")
 @click.option("--rows", type=click.IntRange(100, 5000), default=600, show_default=True)
 @click.option("--keep", is_flag=True, help="Leave the servers running afterwards, to try things by hand.")
-def demo(home: Path | None, rows: int, keep: bool) -> None:
+@click.option("--workflow", type=click.Choice(list(INSTRUCTIONS)), default="sft", show_default=True)
+def demo(home: Path | None, rows: int, keep: bool, workflow: str) -> None:
     """Fine-tune a tiny model for real: from a sentence to a deployed model that answers."""
-    sys.exit(run_demo(home, rows, keep))
+    sys.exit(run_demo(home, rows, keep, workflow))
 
 
 @root.command()

@@ -5,14 +5,16 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from gateway import audit, direct, effects, ledger
+from gateway import audit, direct, effects, fence, ledger
 from gateway.creation import expected_name
 from gateway.effects import Effect
+from gateway.fence import Fence
 from gateway.ledger import Held
 from gateway.principal import Principal
 from gateway.uncovered import Uncovered
 from manifest.facts import Call, Verdict
 from manifest.pilot import pilot_methods
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import Aborted, InvalidArgument, PermissionDenied, PilotlightError, ResourceExhausted
 from pilotlight.pricebook import PriceBook
 
@@ -31,16 +33,27 @@ class Admission:
 
 
 def admit(
-    db: Connection, principal: Principal, verdict: Verdict, call: Call, key: str | None, prices: PriceBook
+    db: Connection,
+    principal: Principal,
+    verdict: Verdict,
+    call: Call,
+    key: str | None,
+    prices: PriceBook,
+    is_running: Fence,
 ) -> Admission:
-    """Check spend, claim the effect key, write the audit row. Refusals are returned, so that their row is committed."""
-    admission = _admit(db, principal, verdict, call, key, prices)
+    """Check turn and spend, claim the effect key, write the audit row. Refusals are returned: the row stays."""
+    try:
+        fence.check(db, principal, is_running)
+        admission = _admit(db, principal, verdict, call, key, prices)
+    except Uncovered as over:
+        admission = Admission(error=turn_is_over(verdict.method, over), rule=over.rule)
     detail = {"digest": effects.digest_of(call)} | ({"key": key} if key else {})
     if admission.held:
         detail |= {"grant": admission.held.grant, "reserved": str(admission.held.micros)}
     if admission.effect:
         detail |= {"again": admission.effect.state}
     record(db, principal, verdict, admission.error, admission.rule, detail)
+    reach(Point.CONTROL_ADMIT_WRITTEN)
     return admission
 
 
@@ -106,6 +119,11 @@ def _held_by(db: Connection, effect: Effect) -> Held | None:
 def _refuse(verdict: Verdict, uncovered: Uncovered) -> PilotlightError:
     kind = ResourceExhausted if uncovered.rule in _USED_UP else PermissionDenied
     return refusal(kind, verdict.method, uncovered.rule, f"{verdict.method} spends, and {uncovered}.")
+
+
+def turn_is_over(method: str, over: Uncovered) -> PilotlightError:
+    """The refusal of a call whose turn is over."""
+    return refusal(Aborted, method, over.rule, f"{method}: {over}.")
 
 
 def refusal(kind: type[PilotlightError], method: str, rule: str, message: str, hint: str = "") -> PilotlightError:

@@ -6,20 +6,22 @@ decide -> admit (effect key, grant, reservation, audit) -> send what was parsed 
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 from weakref import WeakValueDictionary
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from gateway import effects, planner_request, upstream
-from gateway.admission import MAX_KEY, Admission, admit, record, refusal
+from gateway import effects, fence, planner_request, upstream
+from gateway.admission import MAX_KEY, Admission, admit, record, refusal, turn_is_over
 from gateway.adoption import adopt
 from gateway.client import Answer, NotSent, PlatformClient
+from gateway.fence import Fence
 from gateway.incoming import Incoming, drain, once, read_body, upload_parts
 from gateway.metering import Meter, load_gateway_prices
 from gateway.model_calls import ModelCalls
@@ -28,14 +30,17 @@ from gateway.principal import Principal
 from gateway.record import RpcListener, RpcRecord
 from gateway.replies import error_of, join_files
 from gateway.store import Store
+from gateway.uncovered import Uncovered
 from gateway.upstream import Upstream
 from manifest.decide import decide
 from manifest.facts import Call, RequestFacts, Verdict
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import Internal, InvalidArgument, PermissionDenied, PilotlightError, Unavailable
 from pilotlight.money import from_micros
 from pilotlight.settings import Settings
 
 log = logging.getLogger(__name__)
+_FROZEN_SECONDS = 1.0
 
 
 class Gateway:
@@ -47,8 +52,11 @@ class Gateway:
         settings: Settings,
         client: PlatformClient,
         listener: RpcListener | None = None,
+        *,
+        is_running: Fence,
     ) -> None:
         self.settings = settings
+        self._is_running = is_running
         self.store = Store(engine)
         self.platform = Upstream(client, settings)
         self.prices = load_gateway_prices(settings)
@@ -132,11 +140,13 @@ class Gateway:
     async def _admit(
         self, principal: Principal, verdict: Verdict, call: Call, incoming: Incoming, key: str | None
     ) -> Response:
-        write = self.store.durable if key or verdict.kind == "spend" else self.store.quick
-        admission = await write(lambda db: admit(db, principal, verdict, call, key, self.prices))
+        write, started = self.store.durable if key or verdict.kind == "spend" else self.store.quick, time.monotonic()
+        admission = await write(lambda db: admit(db, principal, verdict, call, key, self.prices, self._is_running))
+        reach(Point.CONTROL_ADMIT_COMMITTED)
         if admission.error is not None:
             code = admission.error.http_code
-            await self._tell(principal, verdict, admission.rule, admission.error.message, admission, code)
+            if admission.rule != fence.RULE:  # the session's log belongs to another turn by now
+                await self._tell(principal, verdict, admission.rule, admission.error.message, admission, code)
             await drain(incoming)
             raise admission.error
         if admission.effect is not None and admission.effect.state == "done":
@@ -144,11 +154,14 @@ class Gateway:
             await self._tell(principal, verdict, "allowed", "", admission, admission.effect.code)
             return Response(admission.effect.response, admission.effect.code, media_type="application/json")
         number = admission.held.reservation if admission.held else None
+        sent = Sent(principal, call, key, admission)
+        if time.monotonic() - started > _FROZEN_SECONDS:
+            self._check_turn(sent)
         if number is None:
-            return await self._send(Sent(principal, call, key, admission), verdict, incoming)
+            return await self._send(sent, verdict, incoming)
         self.in_flight.add(number)
         try:
-            return await self._send(Sent(principal, call, key, admission), verdict, incoming)
+            return await self._send(sent, verdict, incoming)
         finally:
             self.in_flight.discard(number)
 
@@ -182,6 +195,7 @@ class Gateway:
     async def _conclude(self, sent: Sent, verdict: Verdict, response: Answer) -> Response:
         """The end of a call that creates something: its answer is read, stored, and then given."""
         body, code = await response.read(), response.status_code
+        reach(Point.CONTROL_CALL_ANSWERED)
         headers = upstream.visible_headers(response)
         if code == 409 and sent.again and sent.call.route.action == "create":
             body, code, headers = (
@@ -191,6 +205,7 @@ class Gateway:
             )
         if code < 300:
             await self.store.durable(lambda db: write_success(db, sent, code, body))
+            reach(Point.CONTROL_OUTCOME_COMMITTED)
         elif refused_for_sure(code) and not sent.again:
             await self._write_refusal(sent)
         await self._tell(sent.principal, verdict, "allowed", "", sent.admission, code)
@@ -217,8 +232,26 @@ class Gateway:
         return StreamingResponse(await join_files(files), media_type="application/jsonl")
 
     async def _write_refusal(self, sent: Sent) -> None:
-        write = self.store.durable if sent.key else self.store.quick
-        await write(lambda db: write_refusal(db, sent))
+        if sent.key:
+            await self.store.durable(lambda db: self._write_keyed_refusal(db, sent))
+        else:
+            await self.store.quick(lambda db: write_refusal(db, sent))
+
+    def _write_keyed_refusal(self, db: Connection, sent: Sent) -> None:
+        """A turn that was taken over gives nothing back: its successor sends under the same key and reservation."""
+        try:
+            fence.check(db, sent.principal, self._is_running)
+        except Uncovered as over:
+            log.warning("%s of %s: %s", sent.call.route.method, sent.principal.label, over)
+            return
+        write_refusal(db, sent)
+
+    def _check_turn(self, sent: Sent) -> None:
+        """This process stood still between letting a call in and sending it: others may have gone on without it."""
+        try:
+            self.store.read(lambda db: fence.check(db, sent.principal, self._is_running))
+        except Uncovered as over:
+            raise turn_is_over(sent.call.route.method, over) from over
 
     async def _tell(
         self, principal: Principal, verdict: Verdict, rule: str, reason: str, admission: Admission, code: int

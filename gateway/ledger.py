@@ -2,6 +2,7 @@
 add up to more than was approved; every function runs inside the caller's transaction."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -14,6 +15,7 @@ from gateway.statements import change, fetch, savepoint
 from gateway.uncovered import Uncovered
 from manifest.facts import Call
 from pilotlight.clock import now, to_rfc3339
+from pilotlight.crashpoints import Point, reach
 from pilotlight.plan import Rule
 from pilotlight.pricebook import PriceBook
 
@@ -60,6 +62,14 @@ _ACCRUE = text("UPDATE gateway_reservations SET accrued_micros = :actual WHERE i
 _HELD = text("SELECT grant_id, amount_micros FROM gateway_reservations WHERE id = :id AND state = 'active'")
 _END = text("UPDATE gateway_grants SET revoke_time = :now WHERE id = :id AND revoke_time IS NULL")
 _CONFIRM = text("UPDATE gateway_reservations SET confirmed = :yes, resource = :resource WHERE id = :id")
+_REVIVE = text(
+    "UPDATE gateway_reservations SET state = 'active', accrued_micros = 0, reason = '', settle_time = NULL"
+    " WHERE id = :id AND state = 'released' RETURNING grant_id, session, amount_micros"
+)
+_RETAKE = text(
+    "UPDATE gateway_grants SET calls = calls + 1, reserved_micros = reserved_micros + :amount WHERE id = :id"
+)
+_TOUCH = text("UPDATE gateway_reservations SET touch_time = :now WHERE id = :id")
 
 
 @dataclass(frozen=True)
@@ -109,8 +119,21 @@ def accrue(db: Connection, reservation: int, actual: int) -> None:
 
 
 def confirm(db: Connection, reservation: int, resource: str) -> None:
-    """The platform said that `resource` exists."""
+    """The platform said that `resource` exists. What was given back in the belief that it does not is held again.
+
+    Above the limits, if need be: it costs money whatever they say, and only what is held is ended in time.
+    """
+    row = db.execute(_REVIVE, {"id": reservation}).first()
+    if row is not None:
+        db.execute(_RETAKE, {"id": row.grant_id, "amount": row.amount_micros})
+        _change_limits(db, row.session, row.amount_micros)
     db.execute(_CONFIRM, {"id": reservation, "resource": resource, "yes": True})
+
+
+def touch(db: Connection, reservations: Iterable[int]) -> None:
+    """Say that these calls are still under way in this process: nobody else concludes them."""
+    for reservation in reservations:
+        change(db, _TOUCH, {"id": reservation, "now": to_rfc3339(now())})
 
 
 @lru_cache(256)
@@ -193,11 +216,16 @@ def _close(db: Connection, reservation: int, state: str, actual: int, reason: st
     if row is None:
         return False
     db.execute(_SETTLE_GRANT, {"id": row.grant_id, "amount": row.amount_micros, "actual": actual})
-    difference = {"session": row.session, "change": actual - row.amount_micros}
+    _change_limits(db, row.session, actual - row.amount_micros)
+    reach(Point.CONTROL_SETTLE_WRITTEN)
+    return True
+
+
+def _change_limits(db: Connection, session: str, micros: int) -> None:
+    difference = {"session": session, "change": micros}
     limit = db.execute(_SETTLE_LIMIT, difference).first()
     if limit is not None and limit.key_month is not None:
         db.execute(_SETTLE_MONTH, difference | {"month": limit.key_month})
-    return True
 
 
 def held_by(db: Connection, reservation: int) -> Held | None:

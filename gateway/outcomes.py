@@ -12,6 +12,7 @@ from gateway.admission import Admission
 from gateway.principal import Principal
 from gateway.store import record_owner
 from manifest.facts import Call, Owner
+from pilotlight.crashpoints import Point, reach
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def write_success(db: Connection, sent: Sent, code: int, body: bytes) -> None:
         ledger.confirm(db, held.reservation, names[0])
     if sent.key:
         effects.finish(db, effects.scope_of(sent.principal), sent.key, code, body.decode("utf-8", "replace"))
+    reach(Point.CONTROL_OUTCOME_WRITTEN)
 
 
 def write_refusal(db: Connection, sent: Sent) -> None:

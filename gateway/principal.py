@@ -17,6 +17,8 @@ class Principal:
     role: str = "user"
     preset: str | None = None
     key_id: str = ""
+    epoch: int = 0
+    """Of the session's turn that speaks."""
     limited: bool = False
     """Whether the key has a spend limit: outside of sessions it then starts nothing that costs money."""
 

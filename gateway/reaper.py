@@ -6,6 +6,7 @@ principal of its own that no runner can be. It asks the platform only while some
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -16,13 +17,14 @@ from urllib.parse import urlencode
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway import audit, ledger
+from gateway import audit, leader, ledger
 from gateway.endings import reason_of_cost, reason_of_time
 from gateway.forwarding import Gateway
 from gateway.principal import reaper_of
 from gateway.record import RpcRecord
 from gateway.tables import ReservationRow
 from pilotlight.clock import now, parse_rfc3339, to_rfc3339
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import PilotlightError, Unavailable
 from pilotlight.money import from_micros
 
@@ -33,6 +35,8 @@ _REASON = text("UPDATE gateway_reservations SET reason = :reason WHERE id = :id 
 _FORGET = text("DELETE FROM gateway_effects WHERE reservation = :id AND state = 'pending'")
 _GRACE = 10.0
 """Seconds before an unanswered create is looked for."""
+_LEASES = 3
+"""For how many intervals the one that looks is not replaced."""
 _ANCHOR_SECONDS = 60.0
 _LEAD, _JOB_LEAD = 0.5, 3.0
 """Seconds before the limit at which a running thing is ended: stopping takes a moment, and that moment costs too.
@@ -42,18 +46,25 @@ A job saves its checkpoint first; but at most a quarter of what was approved is 
 
 
 class Reaper:
-    """One per control process, beside its Gateway; `run` is a background task."""
+    """One per process, beside its Gateway; `run` is a background task. Of several on a database one looks."""
 
     def __init__(self, gateway: Gateway, interval: float = 2.0) -> None:
         self.gateway, self.interval = gateway, interval
         self.head_file = gateway.settings.home / "audit.head"
+        self._name = secrets.token_hex(8)
 
     async def run(self) -> None:
         """Look again and again, until cancelled; once a minute export the audit's head, so that a cut-off end shows."""
+        try:
+            await self._look_for_ever()
+        finally:
+            await self.gateway.store.quick(lambda db: leader.resign(db, self._name))
+
+    async def _look_for_ever(self) -> None:
         anchored = 0.0
         while True:
             try:
-                pause = await self.step()
+                pause = await self.step() if await self._leads() else self.interval
                 if time.monotonic() - anchored > _ANCHOR_SECONDS or not anchored:
                     self.gateway.store.export_head(self.head_file)
                     anchored = time.monotonic()
@@ -61,6 +72,15 @@ class Reaper:
                 log.warning("the reaper could not look: %s", error)
                 pause = self.interval
             await asyncio.sleep(pause)
+
+    async def _leads(self) -> bool:
+        """Tell the others what is under way here, and find out who looks."""
+
+        def write(db: Any) -> bool:
+            ledger.touch(db, self.gateway.in_flight)
+            return leader.lead(db, self._name, _LEASES * self.interval)
+
+        return await self.gateway.store.quick(write)
 
     async def step(self) -> float:
         """Look once at every active reservation; returns the seconds until the next look is due."""
@@ -104,6 +124,7 @@ class Reaper:
         spent = _spent_by_deployment(row, seconds) if row.billing == "deployment" else _spent_by_job(row, found, state)
         if state in TERMINAL:
             await self.gateway.store.durable(lambda db: ledger.settle(db, _id(row), spent, row.reason or state.lower()))
+            reach(Point.CONTROL_SETTLE_COMMITTED)
             return self.interval
         if spent != row.accrued_micros:
             await self.gateway.store.quick(lambda db: ledger.accrue(db, _id(row), spent))
@@ -115,14 +136,14 @@ class Reaper:
 
     async def _close_call(self, row: ReservationRow) -> float:
         """A call whose sender died before the answer came: it may have happened, so it costs what was reserved."""
-        if (now() - parse_rfc3339(row.create_time)).total_seconds() >= _GRACE:
+        if _seconds_unanswered(row) >= _GRACE:
             reason = "outcome unknown: it was never answered"
             await self.gateway.store.durable(lambda db: ledger.settle(db, _id(row), row.amount_micros, reason))
         return self.interval
 
     async def _find(self, row: ReservationRow, found: dict[str, Any] | None) -> float:
         """Its create was never answered: keep the reservation when it exists after all, else give it back."""
-        if (now() - parse_rfc3339(row.create_time)).total_seconds() < _GRACE:
+        if _seconds_unanswered(row) < _GRACE:
             return self.interval
         if found is not None:
             await self.gateway.store.durable(lambda db: ledger.confirm(db, _id(row), row.resource))
@@ -195,6 +216,11 @@ class Reaper:
                 name = str(usage["group"]["deployment_name"]).rpartition("/")[2]
                 sums[name] = sums.get(name, 0.0) + float(usage["acceleratorSeconds"])
         return sums
+
+
+def _seconds_unanswered(row: ReservationRow) -> float:
+    """Since a process last waited for the answer."""
+    return (now() - parse_rfc3339(row.touch_time or row.create_time)).total_seconds()
 
 
 def _spent_by_deployment(row: ReservationRow, seconds: Mapping[str, float] | None) -> int:

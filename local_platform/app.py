@@ -14,8 +14,10 @@ from local_platform.deployments import adapters, billing
 from local_platform.deployments import routes as deployments
 from local_platform.errors import install_error_handlers
 from local_platform.jobs import routes as jobs
+from local_platform.jobs.launcher import Launcher
 from local_platform.models import routes as models
 from local_platform.models.imports import register_shipped
+from local_platform.serving.manager import EngineFactory, load_local_engine
 from local_platform.serving.routes import inference_router
 from local_platform.speed import shapes
 from local_platform.storage import signed
@@ -27,13 +29,18 @@ from pilotlight.identity import identity_router
 from pilotlight.settings import Settings
 
 
-def build_app(settings: Settings) -> FastAPI:
-    """Open the state and assemble the application. Custom verbs (`:upload`) come before `/{id}` in their routers."""
+def build_app(
+    settings: Settings, launcher: Launcher | None = None, engine: EngineFactory = load_local_engine
+) -> FastAPI:
+    """Open the state and assemble the application. Custom verbs (`:upload`) come before `/{id}` in their routers.
+
+    `launcher` starts the trainers, as subprocesses when None; `engine` loads what answers requests.
+    """
     platform = open_platform(settings)
     clean_uploads(platform)
     register_shipped(platform)
     app = FastAPI(title="Pilotlight local platform", version=__version__, lifespan=_live, redoc_url=None)
-    workers = open_workers(platform)
+    workers = open_workers(platform, launcher, engine)
     app.state.platform, app.state.workers = platform, workers
     install_error_handlers(app)
     app.get("/healthz", tags=["health"])(report_health)

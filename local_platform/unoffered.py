@@ -9,7 +9,6 @@ from pilotlight.errors import Unimplemented
 
 UNOFFERED = {
     "batchInferenceJobs": "batch inference; send the rows to a deployment instead",
-    "dpoJobs": "DPO and ORPO jobs; supervised fine-tuning is offered",
     "evaluationJobs": "evaluation jobs",
     "evaluators": "evaluators",
     "evaluatorsV2": "evaluators",

@@ -12,7 +12,7 @@ from local_platform.deployments.autoscaler import Autoscaler
 from local_platform.deployments.replicas import ReplicaBoard
 from local_platform.jobs.launcher import Launcher, LocalLauncher
 from local_platform.jobs.scheduler import Scheduler
-from local_platform.serving.manager import EngineManager
+from local_platform.serving.manager import EngineFactory, EngineManager, load_local_engine
 from local_platform.speed.calibration import Calibrator
 from local_platform.speed.throughput import ThroughputBook
 from local_platform.tables import DeploymentRow
@@ -54,12 +54,14 @@ class Workers:
             return False
 
 
-def open_workers(platform: Platform, launcher: Launcher | None = None) -> Workers:
+def open_workers(
+    platform: Platform, launcher: Launcher | None = None, engine: EngineFactory = load_local_engine
+) -> Workers:
     """Build the workers of a platform; nothing runs before `start`."""
     slots = platform.settings.platform_jobs
     threads = min(MAX_THREADS, max(1, (os.cpu_count() or 1) // slots))
     launcher = launcher or LocalLauncher()
-    engines, board = EngineManager(), ReplicaBoard()
+    engines, board = EngineManager(engine), ReplicaBoard()
     book = ThroughputBook(platform.home / "throughput.json", slots, threads)
     return Workers(
         engines=engines,

@@ -16,6 +16,8 @@ from pydantic.alias_generators import to_camel
 
 Scalar = str | int | float | bool | None
 Gate = Literal["plan_approval", "promotion"]
+Mitigation = Literal["none", "rebalance", "weights"]
+"""What is done about labels with very different numbers of rows, in the training data only."""
 
 
 class Wire(BaseModel):
@@ -198,12 +200,44 @@ class Increase(Wire):
     """What is reserved for things of the session that still exist."""
 
 
+class LabelRows(Wire):
+    """One label of a classification plan, and its rows."""
+
+    label: str
+    train_rows: int
+    heldout_rows: int
+
+
+class Classification(Wire):
+    """What a classification plan predicts, and from what it knows the right answers."""
+
+    labels: list[LabelRows]
+    given: bool
+    """Whether the user named the labels; else they are those of the data."""
+    multi: bool
+    """Whether a row can have several."""
+    rule: str
+    """In words: where a row's label is read."""
+    labelled_rows: int
+    """Rows that the rule finds a label in; the others are left out."""
+    ratio: float
+    """Rows of the most frequent over rows of the least frequent label that has any."""
+    threshold: float
+    mitigation: Mitigation
+    offers: list[str] = Field(default_factory=list)
+    """What can be said to change it, where the ratio is above the threshold."""
+    choices: int
+    """Among how many answers a model chooses when it is not free in what it writes."""
+    tunes: Literal["strongest", "one", "none"]
+    """Which of the base models is tuned."""
+
+
 class Plan(Wire):
     """Everything the user approves, and nothing else."""
 
     schema_version: Literal[1] = 1
     session: str
-    workflow: Literal["sft"]
+    workflow: Literal["sft", "classification"]
     instruction: str
     dataset: PlanDataset
     base_models: list[str]
@@ -219,6 +253,7 @@ class Plan(Wire):
     expires: datetime
     increase: Increase | None = None
     """Set when this plan asks for more, for the rest of an approved one."""
+    classification: Classification | None = None
 
     @model_validator(mode="after")
     def _check_grant_ids(self) -> Self:
@@ -240,8 +275,9 @@ class Plan(Wire):
     def canonical(self) -> str:
         """Canonical JSON: sorted keys, no spaces, decimals as strings."""
         document = self.model_dump(mode="json", by_alias=True)
-        if self.increase is None:  # plans from before there were increases keep their hash
-            del document["increase"]
+        for later in ("increase", "classification"):  # plans from before there were these keep their hash
+            if document[later] is None:
+                del document[later]
         return canonical_json(document)
 
     def digest(self) -> str:

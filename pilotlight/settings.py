@@ -3,9 +3,9 @@
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -38,8 +38,14 @@ class Settings(BaseSettings):
     """Shortest scale-to-zero window a deployment may have [P75]; tests shorten it."""
     job_grace_seconds: float = Field(default=300.0, ge=0)
     """The most that a plan asks for covers being so much later than estimated, whatever the range says."""
-    concurrent_turns: int = Field(default=4, ge=1)
-    """Sessions at work at a time; others wait in the queue."""
+    concurrent_turns: int = Field(default=4, ge=0)
+    """Sessions at work at a time in this process; others wait in the queue. 0: it leaves all of them to workers."""
+    account_turns: int = Field(default=0, ge=0)
+    """Sessions of one account at work at a time, on all workers together; 0: no limit."""
+    lease_seconds: float = Field(default=20.0, gt=0)
+    """A worker that gives no sign of life for so long has lost its sessions to others."""
+    beat_seconds: float = Field(default=5.0, gt=0)
+    """How often a worker gives a sign of life."""
     snapshots_kept: int = Field(default=3, ge=1)
     """Newest snapshots of each session's workspace that are kept."""
     snapshot_bytes: int = Field(default=2 << 30, ge=0)
@@ -54,7 +60,7 @@ class Settings(BaseSettings):
     """Within this a request's head must be complete."""
     stall_seconds: float = Field(default=60.0, gt=0)
     """A request's body must go on arriving within this; an answer may wait five times as long for its reader."""
-    connections: int = Field(default=512, ge=1)
+    connections: int = Field(default=2048, ge=1)
     """Connections to the control process; above it the one that it has waited for longest is closed."""
     turn_connections: int = Field(default=64, ge=1)
     """The same for the socket of one turn: a runner cannot use up what the others need."""
@@ -95,6 +101,12 @@ class Settings(BaseSettings):
     planner_prices: Path | None = None
     """A price book for the planner's models instead of `pilotlight/prices/planner.yaml`."""
     log_level: str = "info"
+
+    @model_validator(mode="after")
+    def _check_beat(self) -> Self:
+        if self.beat_seconds > self.lease_seconds / 3:
+            raise ValueError("beat_seconds is at most a third of lease_seconds: one late beat must not lose a session")
+        return self
 
     @cached_property
     def control_url(self) -> str:

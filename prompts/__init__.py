@@ -7,6 +7,7 @@ leave neither control characters nor Markdown that could act.
 import pprint
 import re
 import unicodedata
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import cache
 from importlib import resources
@@ -88,6 +89,12 @@ def _number(value: float | None, digits: int = 3) -> str:
     return "n/a" if value is None else f"{value:.{digits}f}"
 
 
+def _interval(values: Sequence[float]) -> str:
+    """`82.0 % (76.1 to 86.7)` of a value with its bounds."""
+    mean, low, high = (value * 100 for value in values)
+    return f"{mean:.1f} % ({low:.1f} to {high:.1f})"
+
+
 def _money(value: Decimal | float | str | None) -> str:
     return "unknown" if value is None else show(Decimal(str(value)))
 
@@ -112,6 +119,7 @@ def _environment() -> Environment:
         money=_money,
         seconds=show_seconds,
         percent=_percent,
+        interval=_interval,
         number=_number,
         plain=plain,
         code=code,

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import httpx
 
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import PilotlightError, Unavailable, kind_of
 from runner.calls import Call
 
@@ -50,9 +51,12 @@ class Client:
     def send(self, call: Call, session: str) -> dict[str, Any]:
         """Send a planned call under its effect key: sent twice, it happens once."""
         headers = {"Idempotency-Key": f"{session}/{call.step}"}
-        return self._json(
+        reach(Point.RUNNER_CALL_PLANNED)
+        answer = self._json(
             lambda: self._http.request(call.verb, call.path, params=call.query, json=call.body, headers=headers)
         )
+        reach(Point.RUNNER_CALL_ANSWERED)
+        return answer
 
     def upload(self, path: str, file: Path, key: str) -> dict[str, Any]:
         """Stream a file as the multipart field `file`."""
@@ -62,7 +66,9 @@ class Client:
                 parts: dict[str, tuple[str, BinaryIO, str]] = {"file": (file.name, stream, "application/jsonl")}
                 return self._http.post(path, files=parts, headers={"Idempotency-Key": key}, timeout=600)
 
-        return self._json(once)
+        answer = self._json(once)
+        reach(Point.RUNNER_UPLOAD_ANSWERED)
+        return answer
 
     def download(self, path: str, target: Path) -> str:
         """Stream a body into `target`, whole or not at all; returns its SHA-256 in hex."""
@@ -77,6 +83,7 @@ class Client:
                     for block in response.iter_bytes(1 << 20):
                         digest.update(block)
                         stream.write(block)
+            reach(Point.RUNNER_DOWNLOAD_WRITTEN)
             part.replace(target)
             return digest.hexdigest()
 

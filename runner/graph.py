@@ -3,7 +3,6 @@
 A gate is three nodes: propose (prepares and asks), gate (one interrupt, nothing else), act (reads the inbox).
 """
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -11,12 +10,13 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
+from pilotlight.crashpoints import Point, reach
+from pilotlight.plan import Phase
 from runner.nodes import approval, begin, clarify, gate, increase, promotion, trouble
-from runner.phases import deploy, evaluate, inspect, report, sweep, train
 from runner.state import NODES, State
 from runner.turn import Turn
+from runner.workflows import Node, phase_node
 
-Node = Callable[[Turn, State], Command[str]]
 Planner = CompiledStateGraph[State, None, State, State]
 
 _WORK: dict[str, Node] = {
@@ -24,16 +24,16 @@ _WORK: dict[str, Node] = {
     "answer": begin.answer,
     "clarify_propose": clarify.propose,
     "clarify_act": clarify.act,
-    "inspect": inspect.run,
+    "inspect": phase_node(Phase.INSPECT),
     "plan_propose": approval.propose,
     "plan_act": approval.act,
-    "sweep": sweep.run,
+    "sweep": phase_node(Phase.SWEEP),
     "promotion_propose": promotion.propose,
     "promotion_act": promotion.act,
-    "train": train.run,
-    "evaluate": evaluate.run,
-    "deploy": deploy.run,
-    "report": report.run,
+    "train": phase_node(Phase.TRAIN),
+    "evaluate": phase_node(Phase.EVALUATE),
+    "deploy": phase_node(Phase.DEPLOY),
+    "report": phase_node(Phase.REPORT),
     "trouble_propose": trouble.propose,
     "trouble_act": trouble.act,
     "increase_propose": increase.propose,
@@ -67,6 +67,9 @@ class _Bound(Protocol):
 
 def _bind(node: Node, turn: Turn) -> _Bound:
     def bound(state: State) -> Command[str]:
-        return node(turn, state)
+        reach(Point.RUNNER_NODE_BEGUN)
+        command = node(turn, state)
+        reach(Point.RUNNER_NODE_DONE)
+        return command
 
     return bound

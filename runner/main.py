@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+from pilotlight.crashpoints import Point, reach
+
 os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
 
 from pilotlight.errors import PilotlightError
@@ -28,6 +30,7 @@ def main() -> int:
     workspace = Workspace(Path(os.environ.get("PILOTLIGHT_WORKSPACE", "/work")))
     try:
         context = TurnContext.model_validate(client.get("/turn/v1/context"))
+        reach(Point.RUNNER_CONTEXT_READ)
         saver = open_saver(workspace.state / "graph.db")
         poll = float(os.environ.get("PILOTLIGHT_POLL_SECONDS", "1"))
         run_turn(Turn(client, workspace, context, poll), saver)

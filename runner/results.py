@@ -38,5 +38,13 @@ def load(turn: Turn, recipe: Recipe, name: str) -> dict[str, Any]:
     return turn.workspace.read_json(_path(recipe, name), {})
 
 
+def asked_models(turn: Turn, recipe: Recipe) -> list[str]:
+    """Labels of the models whose predictions for all rows are kept."""
+    prefix = f"{recipe.generation}-predictions-"
+    kept = (turn.workspace.root / _path(recipe, "")).parent.glob(f"{prefix}*.json")
+    labels = sorted(path.stem.removeprefix(prefix) for path in kept)
+    return [label for label in labels if load(turn, recipe, f"predictions-{label}")["complete"]]
+
+
 def _path(recipe: Recipe, name: str) -> str:
     return f"state/results/{recipe.generation}-{name}.json"

@@ -12,6 +12,7 @@ from runner.turn import Turn
 
 log = logging.getLogger(__name__)
 
+CHAT_PATH = "/inference/v1/chat/completions"
 _READY_WITHIN = 900.0
 _TRIES, _FIRST_PAUSE, _GROWTH, _LONGEST_PAUSE = 30, 5.0, 1.5, 60.0
 """The documented client: 30 tries, from 5 s, times 1.5, at most 60 s. A Retry-After of the server wins."""
@@ -57,20 +58,24 @@ def wait(turn: Turn, name: str, wanted: str) -> dict[str, Any]:
 
 def ask(turn: Turn, body: dict[str, Any]) -> str:
     """One chat request; the text of the answer. Waits while the deployment wakes up."""
+    return text_of(post(turn, CHAT_PATH, body))
+
+
+def post(turn: Turn, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """One inference request; the reply. Waits while the deployment wakes up."""
     pause = _FIRST_PAUSE
     for attempt in range(_TRIES):
         try:
-            reply = turn.client.post("/inference/v1/chat/completions", body)
+            return turn.client.post(path, body)
         except ScalingUp as error:
             seconds = error.retry_after if error.retry_after is not None else pause
             log.info("%s is waking up (try %d), next try in %.1f s", body["model"], attempt + 1, seconds)
             time.sleep(min(seconds, _LONGEST_PAUSE))
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)
-        else:
-            return _text(reply)
     raise FailedPrecondition(f"{body['model']} did not wake up after {_TRIES} tries.")
 
 
-def _text(reply: dict[str, Any]) -> str:
+def text_of(reply: dict[str, Any]) -> str:
+    """The text of a chat completion."""
     message: dict[str, Any] = reply["choices"][0].get("message") or {}
     return str(message.get("content") or "")

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import NotFound
 from pilotlight.plan import Phase, Plan, canonical_json
 from pilotlight.question import Answer, Question
@@ -30,7 +31,9 @@ class Turn:
         """Append events in order."""
         if events:
             body = [{"type": kind, "payload": payload, "key": key} for kind, payload, key in events]
+            reach(Point.RUNNER_EVENTS_PLANNED)
             self.client.post("/turn/v1/events", {"events": body})
+            reach(Point.RUNNER_EVENTS_SENT)
 
     def say(self, text: str, key: str) -> None:
         """Tell the user something (Markdown). The text is part of the key: a changed text is news."""
@@ -48,18 +51,23 @@ class Turn:
     def post_plan(self, plan: Plan) -> str:
         """Store the plan with the control process; returns the Markdown the user will see."""
         reply = self.client.post("/turn/v1/plan", plan.model_dump(mode="json", by_alias=True))
+        reach(Point.RUNNER_PLAN_SENT)
         return str(reply["planMarkdown"])
 
     def ask(self, question: Question) -> None:
         """Ask; asking the same question ID again changes nothing."""
+        reach(Point.RUNNER_QUESTION_PLANNED)
         self.client.post("/turn/v1/question", question.model_dump(mode="json", by_alias=True, exclude_none=True))
+        reach(Point.RUNNER_QUESTION_SENT)
 
     def answer(self, question_id: str) -> Answer | None:
         """The answer in the inbox, or None while there is none."""
         try:
-            return Answer.model_validate(self.client.get(f"/turn/v1/answers/{question_id}"))
+            answer = Answer.model_validate(self.client.get(f"/turn/v1/answers/{question_id}"))
         except NotFound:
             return None
+        reach(Point.RUNNER_ANSWER_READ)
+        return answer
 
     def cost(self, key: str) -> dict[str, Any]:
         """Read what the session cost so far and record it as an event."""
@@ -72,7 +80,9 @@ class Turn:
         """End the turn: `succeeded`, `failed` or `cancelled`."""
         outcome = {"status": status, "message": message}
         self.workspace.write_json("state/finish.json", outcome)
+        reach(Point.RUNNER_FINISH_PLANNED)
         self.client.post("/turn/v1/finish", outcome)
+        reach(Point.RUNNER_FINISH_SENT)
 
     def finish_again(self) -> None:
         """Say once more how the work ended, for a turn that starts after its end."""

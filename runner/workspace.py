@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pilotlight.crashpoints import Point, reach
+
 
 class Workspace:
     """Paths below one root, and atomic reads and writes of JSON and text. A crash never leaves half a file."""
@@ -26,6 +28,7 @@ class Workspace:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
+        reach(Point.RUNNER_FILE_WRITTEN)
         part.replace(target)
         return target
 

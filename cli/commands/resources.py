@@ -1,6 +1,5 @@
 """`firectl model`, `sftj` and `deployment`: what exists on the platform."""
 
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -10,7 +9,7 @@ from cli.connection import Connection
 from cli.output import show, show_list
 
 
-def _make_group(name: str, text: str, collection: str, columns: tuple[str, ...]) -> click.Group:
+def make_group(name: str, text: str, collection: str, columns: tuple[str, ...]) -> click.Group:
     """A noun with `get` and `list`."""
     group = click.Group(name, help=text)
 
@@ -33,9 +32,9 @@ def _make_group(name: str, text: str, collection: str, columns: tuple[str, ...])
     return group
 
 
-def _add_act(
-    group: click.Group, verb: str, collection: str, text: str, send: Callable[[Connection, str], None]
-) -> None:
+def add_act(group: click.Group, verb: str, collection: str, text: str) -> None:
+    """A verb on one resource: `delete`, or a custom verb without a body."""
+
     @group.command(verb, help=text)
     @click.argument("resource_id")
     @dry_run_option
@@ -45,29 +44,29 @@ def _add_act(
         if dry_run:
             show_request("DELETE" if verb == "delete" else "POST", path if verb == "delete" else f"{path}:{verb}", None)
             return
-        send(connection, path)
+        if verb == "delete":
+            connection.delete(path)
+        else:
+            connection.post(f"{path}:{verb}", {})
         click.echo(f"{verb}: {resource_id}")
 
     del act
 
 
-model = _make_group("model", "Base models and tuned models.", "models", ("name", "kind", "state", "createTime"))
-sftj = _make_group(
+model = make_group("model", "Base models and tuned models.", "models", ("name", "kind", "state", "createTime"))
+sftj = make_group(
     "sftj",
     "Supervised fine-tuning jobs.",
     "supervisedFineTuningJobs",
     ("name", "state", "baseModel", "outputModel", "createTime"),
 )
-deployment = _make_group(
+deployment = make_group(
     "deployment", "Deployments.", "deployments", ("name", "state", "baseModel", "readyReplicaCount", "createTime")
 )
 
-_add_act(sftj, "cancel", "supervisedFineTuningJobs", "Stop a job; its last checkpoint stays.",
-         lambda connection, path: _discard(connection.post(f"{path}:cancel", {})))  # fmt: skip
-_add_act(sftj, "resume", "supervisedFineTuningJobs", "Continue a stopped job from its checkpoint.",
-         lambda connection, path: _discard(connection.post(f"{path}:resume", {})))  # fmt: skip
-_add_act(deployment, "delete", "deployments", "Delete a deployment, with your own rights.",
-         lambda connection, path: _discard(connection.delete(path)))  # fmt: skip
+add_act(sftj, "cancel", "supervisedFineTuningJobs", "Stop a job; its last checkpoint stays.")
+add_act(sftj, "resume", "supervisedFineTuningJobs", "Continue a stopped job from its checkpoint.")
+add_act(deployment, "delete", "deployments", "Delete a deployment, with your own rights.")
 
 
 @sftj.command("create")
@@ -96,7 +95,7 @@ def create_job(connection: Connection, output: str, dry_run: bool, job_id: str |
         if value is not None:
             head, *rest = name.split("_")
             wire = head + "".join(part.title() for part in rest)
-            body[wire] = _full_name(connection, name, value, collections[name]) if name in collections else value
+            body[wire] = full_name(connection, name, value, collections[name]) if name in collections else value
     if dry_run:
         show_request("POST", connection.path("supervisedFineTuningJobs"), body)
         return
@@ -104,12 +103,9 @@ def create_job(connection: Connection, output: str, dry_run: bool, job_id: str |
     show(connection.post(path, body, supervisedFineTuningJobId=job_id), output)
 
 
-def _full_name(connection: Connection, option: str, value: str, collection: str) -> str:
+def full_name(connection: Connection, option: str, value: str, collection: str) -> str:
+    """The resource name for a short ID: base models are the catalogue's, all else is the account's."""
     if value.startswith("accounts/"):
         return value
     account = "fireworks" if option == "base_model" else connection.account
     return f"accounts/{account}/{collection}/{value}"
-
-
-def _discard(_reply: dict[str, Any]) -> None:
-    return None

@@ -10,6 +10,7 @@ from local_platform.resources import get, update_body
 from local_platform.storage.blobs import hash_file
 from local_platform.storage.uploads import arrived_files, forget_upload, require_uploading
 from local_platform.tables import DatasetRow
+from pilotlight.crashpoints import Point, reach
 from pilotlight.dataset import RowKind, ScanReport, Severity, scan
 from pilotlight.dataset.reading import BOM
 from pilotlight.errors import InvalidArgument
@@ -48,12 +49,14 @@ def publish_file(
             require_uploading(row)
             if digest:
                 platform.blobs.adopt(file, digest)
+                reach(Point.PLATFORM_UPLOAD_ADOPTED)
                 forget_upload(platform, row)
                 update_body(db, row, _facts(report, digest, filenames, tokens), "READY")
             else:
                 status = {"code": "INVALID_ARGUMENT", "message": report.describe_errors()}
                 update_body(db, row, {"status": status})
             db.commit()
+            reach(Point.PLATFORM_UPLOAD_COMMITTED)
     finally:
         file.unlink(missing_ok=True)
     if not digest:

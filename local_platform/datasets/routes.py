@@ -15,6 +15,7 @@ from local_platform.resources import delete, get, insert, list_resources, mask, 
 from local_platform.storage import signed, uploads
 from local_platform.storage.receiving import receive_multipart
 from local_platform.tables import DatasetRow
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import InvalidArgument, Unimplemented
 from pilotlight.identity import Principal, check_writer
 from pilotlight.listing import parse_update_mask
@@ -100,7 +101,9 @@ def create_dataset(account: str, body: CreateBody, platform: PlatformDep, caller
     with platform.writing() as db:
         row = insert(db, DatasetRow, name, {"createdBy": caller.email, **fields, **count}, "UPLOADING")
         resource = wire(row)
+        reach(Point.PLATFORM_DATASET_WRITTEN)
         db.commit()
+    reach(Point.PLATFORM_DATASET_COMMITTED)
     return resource
 
 
@@ -123,6 +126,7 @@ async def upload_dataset(
         hint=f"Ask {name}:getUploadEndpoint for a signed URL, PUT the file there, then call :validateUpload.",
     )
     received = await receive_multipart(request, uploads.upload_folder(platform, uploads.MULTIPART), too_large)
+    reach(Point.PLATFORM_UPLOAD_RECEIVED)
     filename = received.filename or f"{dataset}.jsonl"
     await run_in_threadpool(dataset_files.publish_file, platform, name, received.path, [filename], received.sha256)
     return {

@@ -1,14 +1,19 @@
-"""How many tokens a dataset has for each base model: a sample of its rows, counted with the model's own tokenizer."""
+"""How many tokens a dataset has for each base model: a sample of its rows, counted with the model's own tokenizer.
 
+Counted is what one epoch of training reads. Of a preference pair that is both conversations, so its prompt twice.
+"""
+
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from sqlmodel import col, select
 from tokenizers import Tokenizer
 
 from local_platform.context import Platform
 from local_platform.tables import ModelRow
-from pilotlight.dataset import ScanReport, iter_rows
+from pilotlight.dataset import ScanReport, is_pair, iter_rows, read_pair
 
 SAMPLE_ROWS = 256
 TOKENS_PER_MESSAGE = 5
@@ -17,21 +22,43 @@ TOKENS_PER_MESSAGE = 5
 
 def estimate_tokens(platform: Platform, file: Path, report: ScanReport) -> dict[str, int]:
     """Tokens of the whole file by base model name, extrapolated from about 256 rows by their characters."""
-    texts = _sample(file, report.rows)
-    characters = sum(map(len, texts))
+    written: list[str] = []
+    read: list[str] = []
+    for row in _sample(file, report.rows):
+        written += _texts(_written(row))
+        read += _texts(_read(row))
+    characters = sum(map(len, written))
     if not characters:
         return {}
-    around = TOKENS_PER_MESSAGE * report.messages
+    around = TOKENS_PER_MESSAGE * report.messages * len(read) // len(written)
     return {
-        name: round(report.characters * _count(tokenizer, texts) / characters) + around
+        name: round(report.characters * _count(tokenizer, read) / characters) + around
         for name, tokenizer in _list_tokenizers(platform)
     }
 
 
-def _sample(file: Path, rows: int) -> list[str]:
+def _sample(file: Path, rows: int) -> Iterator[dict[str, Any]]:
     every = max(1, rows // SAMPLE_ROWS)
-    chosen = (row for place, (_, row) in enumerate(iter_rows(file)) if place % every == 0)
-    messages = (message for row in chosen for message in row.get("messages") or [])
+    return (row for place, (_, row) in enumerate(iter_rows(file)) if place % every == 0)
+
+
+def _written(row: dict[str, Any]) -> list[Any]:
+    """The messages of a row, as often as they stand in it."""
+    if "input" not in row:
+        return _read(row)
+    pair = read_pair(row)
+    return [*pair.prompt, pair.preferred, pair.other]
+
+
+def _read(row: dict[str, Any]) -> list[Any]:
+    """The messages of a row, as often as training reads them."""
+    if not is_pair(row):
+        return row.get("messages") or []
+    pair = read_pair(row)
+    return [*pair.prompt, pair.preferred, *pair.prompt, pair.other]
+
+
+def _texts(messages: list[Any]) -> list[str]:
     return [message["content"] for message in messages if isinstance(message.get("content"), str)]
 
 

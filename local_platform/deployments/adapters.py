@@ -12,6 +12,7 @@ from local_platform.bodies import parse_body
 from local_platform.context import PlatformDep
 from local_platform.deployments.adapter_fit import find_misfit
 from local_platform.deployments.creation import find_deployable, insert_deployed
+from local_platform.deployments.replicas import keep_wish
 from local_platform.deployments.state import DeploymentState
 from local_platform.resources import (
     COMMON_FIELDS,
@@ -27,6 +28,7 @@ from local_platform.resources import (
 from local_platform.serving.targets import AdapterFailed
 from local_platform.tables import DeployedModelRow, DeploymentRow, ModelRow
 from local_platform.workers import WorkersDep
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import AlreadyExists, FailedPrecondition, InvalidArgument, ResourceExhausted
 from pilotlight.identity import check_writer
 from pilotlight.listing import apply_update, parse_update_mask
@@ -79,7 +81,10 @@ def load(
             raise ResourceExhausted(f"{deployment.name} holds {MAX_ADDONS} LoRA addons, the most a deployment can.")
         fields = asked.model_dump(by_alias=True, include={"display_name", "description", "default"})
         row = insert_deployed(db, deployment, model.name, caller.email, **fields)
+        keep_wish(db, deployment.name, 1)
+        reach(Point.PLATFORM_LOAD_WRITTEN)
         db.commit()
+        reach(Point.PLATFORM_LOAD_COMMITTED)
         db.refresh(row)
         shown, target = wire(row), row.body["deployment"]
     workers.board.ask(target)

@@ -28,6 +28,7 @@ from local_platform.serving.targets import EngineKey
 from local_platform.speed.machine import accelerator
 from local_platform.tables import DeployedModelRow, DeploymentRow
 from pilotlight.clock import now, parse_rfc3339, to_rfc3339
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import PilotlightError
 
 TICK = 0.2
@@ -78,6 +79,7 @@ class Autoscaler:
                     if row is not None:
                         self._look_after(db, row)
                     db.commit()
+                    reach(Point.PLATFORM_REPLICA_ADVANCED)
 
     def delete(self, name: str, *, hard: bool) -> None:
         """Take the replica down and delete the deployment: softly, or for good. Raises NotFound."""

@@ -89,6 +89,12 @@ class ReplicaBoard:
             self._replicas.pop(deployment, None)
 
 
+def keep_wish(db: Session, deployment: str, desired: int) -> None:
+    """Write down what a request wants in the transaction of the request: a platform that is killed before its
+    autoscaler looked brings it up as well. The caller commits, and tells the board."""
+    note_wish(db, deployment, Replica(desired))
+
+
 def note_wish(db: Session, deployment: str, replica: Replica) -> None:
     """Write down what is wanted. The caller commits."""
     wish = db.get(ReplicaWish, deployment) or ReplicaWish(deployment=deployment, desired=0, last_request=0)

@@ -14,11 +14,12 @@ from local_platform.deployments.creation import (
     insert_deployment,
 )
 from local_platform.deployments.fields import MUTABLE, DeploymentRequest
-from local_platform.deployments.replicas import ReplicaBoard
+from local_platform.deployments.replicas import ReplicaBoard, keep_wish
 from local_platform.deployments.state import DeploymentState
 from local_platform.resources import COMMON_FIELDS, Json, get, mask, select_rows, update_body, wire
 from local_platform.tables import DeploymentRow
 from local_platform.workers import WorkersDep
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import FailedPrecondition, InvalidArgument
 from pilotlight.identity import check_writer
 from pilotlight.listing import list_page, parse_list_params, parse_update_mask
@@ -52,7 +53,9 @@ def create(
         if query.get("validateOnly") == "true":
             db.rollback()
             return {"name": f"accounts/{account}/deployments/{query.get('deploymentId', '')}", **_public(body)}
+        reach(Point.PLATFORM_DEPLOYMENT_WRITTEN)
         db.commit()
+        reach(Point.PLATFORM_DEPLOYMENT_COMMITTED)
         name = row.name
     workers.board.ask(name, int(body["minReplicaCount"]))
     return _show(platform, workers.board, request, name)
@@ -81,13 +84,16 @@ def scale(
 ) -> Json:
     """Set how many replicas are wanted now; the autoscaling policy goes on from there."""
     count = parse_body(_ScaleRequest, payload).replica_count
-    with platform.reading() as db:
+    with platform.writing() as db:
         row = _alive(get(db, DeploymentRow, _name(account, deployment)))
-    check_writer(caller, row.body["createdBy"])
-    low, high = row.body["minReplicaCount"], row.body["maxReplicaCount"]
-    if not low <= count <= high:
-        raise InvalidArgument(f"Invalid replicaCount {count}: this deployment allows {low} to {high}.")
-    workers.board.ask(row.name, count)
+        check_writer(caller, row.body["createdBy"])
+        low, high = row.body["minReplicaCount"], row.body["maxReplicaCount"]
+        if not low <= count <= high:
+            raise InvalidArgument(f"Invalid replicaCount {count}: this deployment allows {low} to {high}.")
+        keep_wish(db, row.name, count)
+        name = row.name
+        db.commit()
+    workers.board.ask(name, count)
     return {}
 
 

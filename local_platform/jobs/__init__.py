@@ -1,1 +1,1 @@
-"""Supervised fine-tuning jobs: what may be asked for, their states, and the scheduler that runs trainers."""
+"""Fine-tuning jobs, supervised and on preferences: what may be asked for, states, the scheduler that runs trainers."""

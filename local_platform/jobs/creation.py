@@ -11,11 +11,14 @@ from sqlmodel import Session
 
 from local_platform.context import Platform
 from local_platform.jobs.fields import JobRequest, check_supported
+from local_platform.jobs.kinds import PREFERENCE, SUPERVISED, JobKind
+from local_platform.jobs.loss import SUPERVISED_LOSS, LossSettings
 from local_platform.jobs.runs import JobRun, work_directory
 from local_platform.jobs.settings import WARM_START_KEEPS, settle
 from local_platform.jobs.state import TERMINAL, JobState
 from local_platform.resources import find, insert, select_rows
 from local_platform.tables import DatasetRow, JobRow, ModelRow
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from pilotlight.identity import Principal
 from pilotlight.names import CATALOGUE_ACCOUNT, check_id, expand_name, parse_name
@@ -31,22 +34,31 @@ class _Base(NamedTuple):
     inherited: dict[str, Any]
 
 
-def create_job(platform: Platform, caller: Principal, account: str, job_id: str, request: JobRequest) -> JobRow:
+class Order(NamedTuple):
+    """A job of some kind, as a request body asks for it."""
+
+    kind: JobKind
+    request: JobRequest
+    loss: LossSettings = SUPERVISED_LOSS
+
+
+def create_job(platform: Platform, caller: Principal, account: str, job_id: str, order: Order) -> JobRow:
     """Check a request, take hold of its dataset files and queue the job in state CREATING.
 
     Raises AlreadyExists for a taken job or output model, NotFound, FailedPrecondition, InvalidArgument.
     """
-    job_id = check_id(job_id or f"sftj-{secrets.token_hex(6)}", "supervisedFineTuningJobId")
+    kind, request, loss = order
+    job_id = check_id(job_id or f"{kind.id_prefix}-{secrets.token_hex(6)}", kind.id_field)
     check_supported(request)
     with platform.writing() as db:
-        name = f"accounts/{account}/supervisedFineTuningJobs/{job_id}"
+        name = f"accounts/{account}/{kind.collection}/{job_id}"
         if find(db, JobRow, name):
             raise AlreadyExists(f"{name} already exists.", hint="Choose another ID, or use the existing job.")
-        base = _find_base(db, account, request)
-        dataset = _find_dataset(db, account, request.dataset, "dataset")
+        base = _find_base(db, account, request, loss.method)
+        dataset = _find_dataset(db, account, request.dataset, "dataset", kind)
         held_out = request.evaluation_dataset
-        evaluation = _find_dataset(db, account, held_out, "evaluationDataset") if held_out else None
-        settings = settle(request, base.row.body, int(dataset.body["exampleCount"]), base.inherited)
+        evaluation = _find_dataset(db, account, held_out, "evaluationDataset", kind) if held_out else None
+        settings = settle(request, base.row.body, int(dataset.body["exampleCount"]), base.inherited, loss.method)
         output = _output_name(db, account, request.output_model or job_id)
         body = {
             "displayName": request.display_name,
@@ -60,16 +72,26 @@ def create_job(platform: Platform, caller: Principal, account: str, job_id: str,
             "status": {"code": "OK", "message": ""},
             "_base": base.row.name,
             **settings.model_dump(by_alias=True),
+            **_loss_fields(loss),
         }
         row = insert(db, JobRow, name, {field: v for field, v in body.items() if v is not None}, JobState.CREATING)
         db.add(JobRun(job=name))
         _take_files(platform, row, dataset, evaluation)
+        reach(Point.PLATFORM_JOB_WRITTEN)
         db.commit()
+        reach(Point.PLATFORM_JOB_COMMITTED)
         db.refresh(row)
         return row
 
 
-def _find_base(db: Session, account: str, request: JobRequest) -> _Base:
+def _loss_fields(loss: LossSettings) -> dict[str, Any]:
+    if loss.method == "SFT":
+        return {}
+    of_spec = {"method": loss.method, "beta": loss.beta, "reference_batch_pairs": loss.reference_batch_pairs}
+    return {"lossConfig": loss.shown, "_loss": of_spec}
+
+
+def _find_base(db: Session, account: str, request: JobRequest, method: str) -> _Base:
     if bool(request.base_model) == bool(request.warm_start_from):
         raise InvalidArgument("Only one of 'baseModel' and 'warmStartFrom' should be specified, and one must be.")
     if request.base_model:
@@ -86,6 +108,9 @@ def _find_base(db: Session, account: str, request: JobRequest) -> _Base:
     base = _find_model(db, account, details["baseModel"], "peftDetails.baseModel")
     made_by = find(db, JobRow, addon.body.get("fineTuningJob", ""))
     inherited = {field: made_by.body[field] for field in WARM_START_KEEPS} if made_by else {}
+    if made_by and made_by.body.get("_loss", {}).get("method", "SFT") != method:
+        # Another method, another scale of steps: only within one is the old rate the right one.
+        inherited.pop("learningRate")
     return _Base(base, addon, inherited | {"loraRank": int(details["r"])})
 
 
@@ -100,7 +125,7 @@ def _find_model(db: Session, account: str, reference: str, field: str) -> ModelR
     return row
 
 
-def _find_dataset(db: Session, account: str, reference: str, field: str) -> DatasetRow:
+def _find_dataset(db: Session, account: str, reference: str, field: str, kind: JobKind) -> DatasetRow:
     name = expand_name(reference, account, "datasets")
     _check_readable(name, account, "Dataset", field)
     row = find(db, DatasetRow, name)
@@ -108,7 +133,22 @@ def _find_dataset(db: Session, account: str, reference: str, field: str) -> Data
         raise NotFound(f"Dataset '{reference[:160]}' ({field}) not found in account.", hint="Create and upload it.")
     if row.state != "READY":
         raise FailedPrecondition(f"Dataset {name} is {row.state}, not READY.", hint="Upload and validate its file.")
+    _check_rows(row, field, kind)
     return row
+
+
+def _check_rows(dataset: DatasetRow, field: str, kind: JobKind) -> None:
+    found = dataset.body.get("rowKind")
+    if kind is PREFERENCE and found != PREFERENCE.rows:
+        raise InvalidArgument(
+            f"Dataset {dataset.name} ({field}) holds {found} rows, and preference jobs learn from pairs.",
+            hint='A pair is {"input": {"messages": [...]}, "preferred_output": [...], "non_preferred_output": [...]}.',
+        )
+    if kind is SUPERVISED and found == PREFERENCE.rows:
+        raise InvalidArgument(
+            f"Dataset {dataset.name} ({field}) holds preference pairs, and supervised jobs learn from conversations.",
+            hint=f"Create a job in {PREFERENCE.collection}.",
+        )
 
 
 def _check_readable(name: str, account: str, kind: str, field: str) -> None:

@@ -35,6 +35,10 @@ class Launcher(Protocol):
         """Start the trainer of `spec`; its output goes to `console.log` beside the spec."""
         ...
 
+    def find(self, spec: Path) -> ProcessRef | None:
+        """The trainer of `spec` that runs, whoever started it: a platform may die before it writes down that it did."""
+        ...
+
     def alive(self, process: ProcessRef) -> bool:
         """Whether it still runs."""
         ...
@@ -62,7 +66,7 @@ class LocalLauncher:
         """See Launcher. Raises OSError if the process cannot be started."""
         with (spec.parent / "console.log").open("ab") as console:
             child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "local_platform.training", str(spec)],
+                [sys.executable, "-P", *_arguments(spec)],
                 cwd=spec.parent,
                 env=child_environment(threads),
                 stdin=subprocess.DEVNULL,
@@ -73,6 +77,15 @@ class LocalLauncher:
         reference = ProcessRef(child.pid, psutil.Process(child.pid).create_time())
         self._children[reference] = child
         return reference
+
+    def find(self, spec: Path) -> ProcessRef | None:
+        """See Launcher."""
+        wanted = _arguments(spec)
+        for process in psutil.process_iter(["cmdline", "create_time", "status"]):
+            found = process.info
+            if (found["cmdline"] or [])[-len(wanted) :] == wanted and found["status"] != psutil.STATUS_ZOMBIE:
+                return ProcessRef(process.pid, found["create_time"])
+        return None
 
     def alive(self, process: ProcessRef) -> bool:
         """See Launcher."""
@@ -98,6 +111,11 @@ class LocalLauncher:
             deadline = time.monotonic() + GONE_SECONDS
             while self.alive(process) and time.monotonic() < deadline:
                 time.sleep(0.02)
+
+
+def _arguments(spec: Path) -> list[str]:
+    """The end of a trainer's command line: no other process has it."""
+    return ["-m", "local_platform.training", str(spec)]
 
 
 def child_environment(threads: int) -> dict[str, str]:

@@ -11,6 +11,7 @@ from local_platform.jobs.runs import work_directory
 from local_platform.jobs.spec import ADAPTER_FOLDER
 from local_platform.resources import find, get, insert
 from local_platform.tables import JobRow, ModelRow
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import AlreadyExists, Internal
 
 
@@ -54,6 +55,7 @@ def _move(source: Path, target: Path) -> Path:
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         source.rename(target)
+        reach(Point.PLATFORM_ADAPTER_MOVED)
     if not (target / "adapter_config.json").is_file():
         raise Internal("The trainer ended well but left no adapter.")
     return target

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlmodel import Field, Session, SQLModel
 
+from local_platform.jobs.kinds import kind_of
 from local_platform.jobs.launcher import ProcessRef
 from local_platform.tables import JobRow
 from pilotlight.errors import Internal
@@ -68,7 +69,7 @@ def run_of(db: Session, job: JobRow) -> JobRun:
 
 def work_directory(home: Path, job: JobRow) -> Path:
     """Where the trainer of a job keeps its files."""
-    return home / "jobs" / job.account / job.id
+    return home / kind_of(job.name).folder / job.account / job.id
 
 
 def cost_of(seconds: float, machine_hour: Decimal | None) -> dict[str, Any] | None:

@@ -10,12 +10,13 @@ import shutil
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from local_platform.context import Platform
-from local_platform.jobs.launcher import Launcher
+from local_platform.jobs.launcher import Launcher, ProcessRef
 from local_platform.jobs.progress import log_tail, read_progress
 from local_platform.jobs.publication import publish_adapter
 from local_platform.jobs.runs import JobRun, begin_run, end_run, run_of, work_directory
@@ -25,6 +26,7 @@ from local_platform.jobs.view import closing_fields
 from local_platform.resources import delete, find, get, select_rows, update_body
 from local_platform.speed.throughput import ThroughputBook
 from local_platform.tables import JobRow
+from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import PilotlightError
 
 MAX_RESTARTS = 2
@@ -134,6 +136,7 @@ class Scheduler:
                 _log.exception("%s failed", name)
                 self._fail(db, job, "INTERNAL", str(error))
             db.commit()
+        reach(Point.PLATFORM_JOB_ADVANCED)
 
     def _step(self, db: Session, job: JobRow, run: JobRun) -> None:
         state = JobState(job.state)
@@ -190,9 +193,11 @@ class Scheduler:
         publish_adapter(self._platform, db, job)
         # The model must be there before anybody can see that the job is done.
         db.commit()
+        reach(Point.PLATFORM_MODEL_COMMITTED)
         run = run_of(db, job)
         if progress and run.launches == 1:
-            self._book.refine(job.body["_base"], progress, run.running_seconds)
+            pairs = "_loss" in job.body
+            self._book.refine(job.body["_base"], progress, run.running_seconds, pairs=pairs)
         early = progress is not None and progress.state == "EARLY_STOPPED"
         message = progress.message if progress else ""
         self._close(db, job, JobState.EARLY_STOPPED if early else JobState.COMPLETED, "OK", message)
@@ -236,14 +241,19 @@ class Scheduler:
                 return
             try:
                 spec = write_spec(self._platform, db, job, self._threads)
-                # A report of an earlier trainer must not be taken for this one's.
-                (spec.parent / "progress.json").unlink(missing_ok=True)
-                begin_run(run_of(db, job), self._launcher.start(spec, self._threads))
+                begin_run(run_of(db, job), self._launcher.find(spec) or self._start(spec))
+                reach(Point.PLATFORM_TRAINER_STARTED)
                 self._move(db, job, JobState.VALIDATING)
             except (PilotlightError, OSError, ValueError, KeyError) as error:
                 _log.exception("%s cannot be started", name)
                 self._fail(db, job, "INTERNAL", str(error))
             db.commit()
+        reach(Point.PLATFORM_TRAINER_NOTED)
+
+    def _start(self, spec: Path) -> ProcessRef:
+        # A report of an earlier trainer must not be taken for this one's.
+        (spec.parent / "progress.json").unlink(missing_ok=True)
+        return self._launcher.start(spec, self._threads)
 
     def _stop_trainers(self, db: Session) -> None:
         jobs = [(job, run_of(db, job)) for job in select_rows(db, JobRow, None, *HAS_TRAINER)]

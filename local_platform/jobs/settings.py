@@ -18,6 +18,8 @@ DEFAULT_CONTEXT = 32_768
 LORA_RANKS = (1, 2, 4, 8, 16, 32)
 LEARNING_RATES = (1e-5, 5e-4)
 """Valid range unless the base model states its own [P66]."""
+RATE_DIVISORS = {"DPO": 10.0}
+"""By method: DPO has to move ten times as slowly as other methods, or what the model says collapses."""
 _FULL_PARAMETER = (
     "Full-parameter tuning (loraRank 0) is not available: this platform trains LoRA addons only.",
     "Use loraRank 8, 16 or 32, or run full-parameter training with a recipe of your own outside this platform.",
@@ -44,7 +46,11 @@ class JobSettings(Wire):
 
 
 def settle(
-    request: JobRequest, base: dict[str, Any], rows: int, inherited: dict[str, Any] | None = None
+    request: JobRequest,
+    base: dict[str, Any],
+    rows: int,
+    inherited: dict[str, Any] | None = None,
+    method: str = "SFT",
 ) -> JobSettings:
     """Check a request against its base model's body and the dataset's row count, and fill in defaults.
 
@@ -54,7 +60,7 @@ def settle(
     details: dict[str, Any] = base.get("localDetails") or {}
     settings = JobSettings(
         epochs=_epochs(request.epochs, rows),
-        learning_rate=_learning_rate(kept["learningRate"], details),
+        learning_rate=_learning_rate(kept["learningRate"], details, RATE_DIVISORS.get(method, 1.0)),
         learning_rate_warmup_steps=_at_least(request.learning_rate_warmup_steps or 0, 0, "learningRateWarmupSteps"),
         lora_rank=_rank(kept["loraRank"]),
         batch_size=_at_least(kept["batchSize"] or int(details["defaultBatchTokens"]), 1, "batchSize"),
@@ -99,9 +105,10 @@ def _epochs(value: float | None, rows: int) -> float:
     return epochs
 
 
-def _learning_rate(value: float | None, details: dict[str, Any]) -> float:
-    rate = value or float(details.get("defaultLearningRate") or 1e-4)
+def _learning_rate(value: float | None, details: dict[str, Any], divisor: float) -> float:
+    rate = value or round(float(details.get("defaultLearningRate") or 1e-4) / divisor, 12)
     low, high = details.get("learningRateRange") or LEARNING_RATES
+    low = round(low / divisor, 12)
     if not low <= rate <= high:
         span = f"[{show_number(low)}, {show_number(high)}]"
         raise InvalidArgument(f"Learning rate {show_number(rate)} outside valid range {span}")

@@ -45,6 +45,7 @@ def write_spec(platform: Platform, db: Session, job: JobRow, threads: int) -> Pa
         warm_start_directory=Path(warm_start.body["_directory"]) if warm_start else None,
         threads=threads,
         jinja_template=body.get("jinjaTemplate"),
+        **body.get("_loss", {}),
     )
     path = folder / "spec.json"
     path.write_text(spec.model_dump_json(indent=2))

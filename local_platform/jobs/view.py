@@ -6,6 +6,8 @@ from typing import Any
 from fastapi import Request
 
 from local_platform.context import Platform
+from local_platform.jobs.kinds import PREFERENCE, kind_of
+from local_platform.jobs.loss import TrainingFields
 from local_platform.jobs.progress import Progress, base_eval_loss, read_progress
 from local_platform.jobs.runs import JobRun, cost_of, work_directory
 from local_platform.jobs.state import TERMINAL, JobState
@@ -13,6 +15,7 @@ from local_platform.resources import wire
 from local_platform.storage.signed import sign_download
 from local_platform.tables import JobRow
 from pilotlight.clock import now, to_rfc3339
+from pilotlight.errors import FailedPrecondition
 from pilotlight.pricebook import PriceBook, load_prices
 
 FILES = {
@@ -20,13 +23,23 @@ FILES = {
     "trainerLogsSignedUrl": "trainer.log",
     "renderSamplesSignedUrl": "render_samples.jsonl",
 }
+_TRAINING_CONFIG = [field.alias or name for name, field in TrainingFields.model_fields.items()]
 """Field of the resource, file of the trainer. Render samples [P44] are a local extension of the resource."""
 
 
 def show_job(platform: Platform, job: JobRow, run: JobRun, request: Request) -> dict[str, Any]:
     """The wire form: with progress, cost so far, and signed URLs of the files that exist."""
     live = {} if JobState(job.state) in TERMINAL else live_fields(platform, job, run)
-    return wire(job) | live | _signed_urls(platform, job, request)
+    return _nest(job, wire(job) | live) | _signed_urls(platform, job, request)
+
+
+def metrics_url(platform: Platform, job: JobRow, request: Request) -> str:
+    """A signed URL of the metrics file. Raises FailedPrecondition before there is one."""
+    field = "metricsFileSignedUrl"
+    url = _signed_urls(platform, job, request).get(field)
+    if url is None:
+        raise FailedPrecondition(f"{job.name} has no metrics yet.", hint="Ask again when it trains.")
+    return url
 
 
 def live_fields(platform: Platform, job: JobRow, run: JobRun) -> dict[str, Any]:
@@ -54,6 +67,14 @@ def closing_fields(platform: Platform, job: JobRow, run: JobRun) -> dict[str, An
 def local_prices() -> PriceBook:
     """The price book of this platform, read once."""
     return load_prices("local")
+
+
+def _nest(job: JobRow, shown: dict[str, Any]) -> dict[str, Any]:
+    """Preference jobs show under `trainingConfig` what supervised jobs have at the top."""
+    if kind_of(job.name) is not PREFERENCE:
+        return shown
+    inner = {field: shown[field] for field in _TRAINING_CONFIG if field in shown}
+    return {field: value for field, value in shown.items() if field not in inner} | {"trainingConfig": inner}
 
 
 def _job_progress(progress: Progress) -> dict[str, Any]:

@@ -33,6 +33,9 @@ class Throughput(Wire):
     measured_at: str = Field(default_factory=lambda: to_rfc3339(now()))
     jobs: int = 0
     """Finished jobs that refined the first measurement."""
+    preference_tokens_per_second: float | None = None
+    """As train_tokens_per_second, of preference jobs, which read the prompt twice; None before one was finished. The
+    reference model of DPO reads at eval_tokens_per_second."""
 
 
 class _File(BaseModel):
@@ -59,15 +62,20 @@ class ThroughputBook:
             self._models[model] = measured
             self._write()
 
-    def refine(self, model: str, progress: Progress, running_seconds: float) -> None:
-        """Learn from a finished job that ran in one go; jobs too short to tell anything are left out."""
+    def refine(self, model: str, progress: Progress, running_seconds: float, *, pairs: bool = False) -> None:
+        """Learn from a finished job that ran in one go; jobs too short to tell anything are left out.
+
+        Jobs on preference `pairs` say nothing of the speed of others, whose rows have no twins to share with.
+        """
         observed = observe(progress, running_seconds)
+        if pairs and observed is not None:
+            observed = {"preference_tokens_per_second": observed["train_tokens_per_second"]}
         with self._lock:
             known = self._models.get(model)
             if known is None or observed is None:
                 return
             mixed = {name: _mix(getattr(known, name), value) for name, value in observed.items()}
-            stamp: dict[str, Any] = {"jobs": known.jobs + 1, "measured_at": to_rfc3339(now())}
+            stamp: dict[str, Any] = {"jobs": known.jobs + (not pairs), "measured_at": to_rfc3339(now())}
             self._models[model] = known.model_copy(update=mixed | stamp)
             self._write()
 
@@ -96,5 +104,5 @@ def observe(progress: Progress, running_seconds: float) -> dict[str, float] | No
     }
 
 
-def _mix(known: float, observed: float) -> float:
-    return round((1 - WEIGHT) * known + WEIGHT * observed, 3)
+def _mix(known: float | None, observed: float) -> float:
+    return round(observed if known is None else (1 - WEIGHT) * known + WEIGHT * observed, 3)

@@ -5,8 +5,9 @@ right-padded groups of similar length; in those plain causal attention is exact 
 comes after every real token. The rest of the model runs on the packed sequence and wastes nothing.
 
 Rows that begin alike (the same system prompt, the same tools) keep that beginning only once in the pack: it comes
-first, and each row is the beginning and its own rest. A token's state depends on what is before it alone, so this
-is exact, gradients included; only attention still sees every row whole.
+first, and each row is the beginning and its own rest. Where rows are pairs, the second of a pair also leaves out what
+it begins with like the first. A token's state depends on what is before it alone, so this is exact, gradients
+included; only attention still sees every row whole.
 """
 
 from dataclasses import dataclass
@@ -45,29 +46,41 @@ class Layout:
     """(tokens,) index into the padded groups."""
     unread: torch.Tensor | None = None
     """(n,) the padded places whose output nothing reads: padding, and all copies of the beginning but the first."""
+    twins: torch.Tensor | None = None
+    """(m,) the padded places that copy a token of the row before, which the pack holds there only."""
+    twin_of: torch.Tensor | None = None
+    """(m,) index into the pack: those tokens, each once."""
 
 
-def lay_out(lengths: np.ndarray, shared: int, device: torch.device) -> Layout:
-    """The layout of a pack of rows with these lengths, in order, whose first `shared` tokens are kept once."""
+def lay_out(lengths: np.ndarray, shared: int, device: torch.device, taken: np.ndarray | None = None) -> Layout:
+    """The layout of a pack of rows with these lengths, in order, whose first `shared` tokens are kept once.
+
+    `taken` is how many tokens of each row are kept elsewhere, `shared` by default: beyond those, the row before it
+    has them.
+    """
     if len(lengths) == 1:
         return Layout()
-    own = lengths - shared
-    starts = np.concatenate([[0], np.cumsum(own)[:-1]])  # of the row's own part, less the shared one
+    taken = np.full(len(lengths), shared) if taken is None else taken
+    own = lengths - taken
+    starts = shared + np.concatenate([[0], np.cumsum(own)[:-1]]) - taken  # of each row, were it whole in the pack
+    before = np.roll(starts, 1)
     groups: list[Group] = []
-    gathers: list[np.ndarray] = []
-    reals: list[np.ndarray] = []
+    parts: list[list[np.ndarray]] = []
     for members in _group(lengths):
         columns = np.arange(int(lengths[members].max()))
         groups.append(Group(len(members), len(columns)))
         within = np.minimum(columns, lengths[members, None] - 1)
-        gathers.append((within + np.where(within < shared, 0, starts[members, None])).ravel())
-        reals.append((columns < lengths[members, None]).ravel())
-    gather, real = np.concatenate(gathers), np.concatenate(reals)
-    places = np.flatnonzero(real)
+        real = columns < lengths[members, None]
+        twin = real & (within >= shared) & (within < taken[members, None])
+        start = np.where(within < taken[members, None], before[members, None], starts[members, None])
+        parts.append([part.ravel() for part in (within + np.where(within < shared, 0, start), real, twin)])
+    gather, real, twin = (np.concatenate(column) for column in zip(*parts, strict=True))
+    places, twins = np.flatnonzero(real & ~twin), np.flatnonzero(twin)
     restore = np.empty(shared + int(own.sum()), dtype=np.int64)
     restore[gather[places[::-1]]] = places[::-1]  # backwards: of several copies the first stays
     unread = np.setdiff1d(np.arange(len(gather)), restore)
-    to_device = [torch.from_numpy(part).to(device) for part in (gather, restore, unread)]
+    copies = (twins, gather[twins]) if len(twins) else ()
+    to_device = [torch.from_numpy(part).to(device) for part in (gather, restore, unread, *copies)]
     return Layout(tuple(groups), shared, *to_device)
 
 
@@ -99,6 +112,9 @@ class _Pad(torch.autograd.Function):
                 for group, part in zip(layout.groups, parts, strict=True)
             ]
             packed[: layout.shared] = sum(copies[1:], start=copies[0])
+        if layout.twins is not None:
+            more = gradient.index_select(0, layout.twins)
+            packed.index_copy_(0, layout.twin_of, packed.index_select(0, layout.twin_of).add_(more))
         return packed, None
 
 

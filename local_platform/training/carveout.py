@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 
+from local_platform.training.pairs import Pairs
 from local_platform.training.rows import Rows
 
 SHARE = 0.1
@@ -17,14 +18,27 @@ def carve_out(rows: Rows) -> tuple[Rows, Rows | None]:
     Chosen by a hash of the content with a fixed seed: equal rows stay on one side, so do the examples unrolled from
     one row, and neither the order of the file nor the seed of the job matters. None when all rows are equal.
     """
-    sources, first, source_of = np.unique(rows.row, return_index=True, return_inverse=True)
+    _, first, source_of = np.unique(rows.row, return_index=True, return_inverse=True)
     ends = np.append(rows.offsets[first[1:]], rows.offsets[-1])
-    keys = np.array([_key(rows.ids[a:b]) for a, b in zip(rows.offsets[first], ends, strict=True)])
+    keys = np.array([_key(rows.ids[a:b].tobytes()) for a, b in zip(rows.offsets[first], ends, strict=True)])
+    held = _hold_out(keys)
+    if held is None:
+        return rows, None
+    return rows.select(~held[source_of]), rows.select(held[source_of])
+
+
+def carve_out_pairs(pairs: Pairs) -> tuple[Pairs, Pairs | None]:
+    """As carve_out, by the prompt: pairs that share one stay on one side. None when all prompts are equal."""
+    held = _hold_out(np.array([_key(key.encode()) for key in pairs.prompt_keys()]))
+    return (pairs, None) if held is None else (pairs.select(~held), pairs.select(held))
+
+
+def _hold_out(keys: np.ndarray) -> np.ndarray | None:
+    """A mask over units by their keys: equal keys together. None when all are equal."""
     contents, content_of, counts = np.unique(keys, return_inverse=True, return_counts=True)
     if len(contents) < 2:
-        return rows, None
-    held = _choose(counts, min(MAX_ROWS, max(1, round(SHARE * len(sources)))))[content_of][source_of]
-    return rows.select(~held), rows.select(held)
+        return None
+    return _choose(counts, min(MAX_ROWS, max(1, round(SHARE * len(keys)))))[content_of]
 
 
 def _choose(counts: np.ndarray, target: int) -> np.ndarray:
@@ -36,5 +50,5 @@ def _choose(counts: np.ndarray, target: int) -> np.ndarray:
     return mask
 
 
-def _key(ids: np.ndarray) -> str:
-    return hashlib.sha256(b"%d:" % SEED + ids.tobytes()).hexdigest()
+def _key(content: bytes) -> str:
+    return hashlib.sha256(b"%d:" % SEED + content).hexdigest()

@@ -1,6 +1,6 @@
 """All that a run needs to go on as if it had never stopped, in one file that is replaced whole."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,16 @@ class Position:
     """The lowest evaluation loss after training began; its adapter is kept."""
     best_step: int | None = None
     metrics_bytes: int = 0
+    measures: dict[str, float] = field(default_factory=dict[str, float])
+    """Of the last step, beside its loss; the following ones of evaluations: of the last, the base model's, the best."""
+    eval_measures: dict[str, float] = field(default_factory=dict[str, float])
+    base_measures: dict[str, float] = field(default_factory=dict[str, float])
+    best_measures: dict[str, float] = field(default_factory=dict[str, float])
+
+    def shown_measures(self) -> dict[str, dict[str, float]]:
+        """Those there are, by what they are of."""
+        named = {"train": self.measures, "eval": self.eval_measures, "base": self.base_measures}
+        return {name: measures for name, measures in named.items() if measures}
 
 
 Tensors = dict[str, torch.Tensor]

@@ -27,8 +27,8 @@ class Evaluator:
         self.tokens = int(rows.lengths[counted].sum())
 
     @torch.no_grad()
-    def loss(self, network: Network, check: Callable[[], None]) -> float:
-        """The mean over all trained tokens. `check` is called between passes and may raise to stop."""
+    def measure(self, network: Network, check: Callable[[], None]) -> dict[str, float]:
+        """`loss`: the mean over all trained tokens. `check` is called between passes and may raise to stop."""
         network.layers.eval()
         total, count = 0.0, 0
         for chosen in self._passes:
@@ -37,4 +37,4 @@ class Evaluator:
             total += losses.double().sum().item()
             count += losses.numel()
         network.layers.train()
-        return total / count
+        return {"loss": total / count}

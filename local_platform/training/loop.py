@@ -1,7 +1,7 @@
 """The training loop: plain AdamW on the adapter, a linear schedule, evaluation, early stop, checkpoints.
 
-The loss of a step is the sum over its trained tokens of sample weight times cross-entropy, divided by the number of
-those tokens, over all passes of the step: accumulating passes equals one large pass, packed rows equal single ones.
+What is minimised is the objective's business. Its parts add up over all passes of a step: accumulating passes equals
+one large pass, packed rows equal single ones.
 """
 
 import bisect
@@ -13,15 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from peft import PeftModel
 
 from local_platform.training.checkpoint import Checkpoint, Position, Tensors
-from local_platform.training.evaluation import Evaluator
-from local_platform.training.forward import build_network
-from local_platform.training.model import Device, adapter_state, load_adapter_state, trainable
-from local_platform.training.packing import Plan, build_pack
+from local_platform.training.clock import Clock, Stopwatch
+from local_platform.training.forward import Network
+from local_platform.training.model import adapter_state, load_adapter_state, trainable
+from local_platform.training.objective import Examination, Measures, Objective
+from local_platform.training.packing import Plan
 from local_platform.training.progress import Metrics, Progress
-from local_platform.training.rows import Rows
 from local_platform.training.schedule import learning_rate
 from local_platform.training.signals import Stopped, StopSignal
 from local_platform.training.spec import JobSpec
@@ -44,22 +43,27 @@ class Outputs:
 
 
 class Loop:
-    """One run over the training rows. Make it, `restore` it if there is a checkpoint, then `run` it."""
+    """One run over the training set. Make it, `restore` it if there is a checkpoint, then `run` it."""
 
     def __init__(
-        self, spec: JobSpec, device: Device, model: PeftModel, rows: Rows, plan: Plan, evaluator: Evaluator | None
+        self,
+        spec: JobSpec,
+        network: Network,
+        objective: Objective,
+        plan: Plan,
+        evaluator: Examination | None,
+        clock: Clock | None = None,
     ) -> None:
-        self._spec, self._device, self._model, self._rows, self._plan = spec, device, model, rows, plan
-        self._network = build_network(model, device)
-        self._evaluator = evaluator
-        self._parameters = trainable(model)
+        self._spec, self._network, self._objective, self._plan = spec, network, objective, plan
+        self._model, self._evaluator = network.model, evaluator
+        self._parameters = trainable(network.model)
         self._optimizer = torch.optim.AdamW(
             self._parameters, lr=spec.learning_rate, weight_decay=spec.optimizer_weight_decay, fused=True
         )
         self._ends = plan.epoch_ends()
         self._total_tokens = plan.total_tokens()
         self._epoch_plan: tuple[int, list[list[np.ndarray]]] = (-1, [])
-        self._clock = Clock()
+        self._clock = clock or Clock()
         self.position = Position()
         self.best: Tensors | None = None
 
@@ -112,8 +116,7 @@ class Loop:
         rate = learning_rate(position.step, self.total, self._spec.learning_rate_warmup_steps, self._spec.learning_rate)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        trained = sum(int(self._rows.trained_counts[chosen].sum()) for chosen in passes)
-        loss = sum(self._accumulate(chosen, trained) for chosen in passes)
+        loss, measures = self._accumulate(passes)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, MAX_GRADIENT_NORM).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise FailedPrecondition(
@@ -122,15 +125,17 @@ class Loop:
             )
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        tokens = sum(int(self._rows.lengths[chosen].sum()) for chosen in passes)
-        position.step, position.loss = position.step + 1, loss
-        position.tokens, position.trained_tokens = position.tokens + tokens, position.trained_tokens + trained
+        tokens = sum(int(self._objective.lengths[chosen].sum()) for chosen in passes)
+        position.step, position.loss, position.measures = position.step + 1, loss, measures
+        position.tokens += tokens
+        position.trained_tokens += sum(int(self._objective.trained_counts[chosen].sum()) for chosen in passes)
         self._clock.trained(tokens, started)
         outputs.metrics.add(
             {
                 "step": position.step,
                 "epoch": round(self._epoch(), 6),
                 "loss": loss,
+                **measures,
                 "learningRate": rate,
                 "gradientNorm": norm,
                 "tokens": position.tokens,
@@ -138,13 +143,15 @@ class Loop:
         )
         self._report(outputs.progress)
 
-    def _accumulate(self, chosen: np.ndarray, trained: int) -> float:
-        """Add one pass's share of the step's gradient; returns its share of the step's loss."""
-        pack = build_pack(self._rows, chosen, self._device.device)
-        losses = self._network.losses(pack)
-        share = (losses * pack.weights).sum() / trained
-        share.backward()
-        return share.item()
+    def _accumulate(self, passes: list[np.ndarray]) -> tuple[float, Measures]:
+        """The gradients of all passes; returns the step's loss and its other measures."""
+        divisor, loss, measures = self._objective.divisor(passes), 0.0, Measures()
+        for chosen in passes:
+            share = self._objective.share(self._network, chosen, divisor)
+            torch.autograd.backward(share.loss)
+            loss += share.loss.item()
+            measures = {name: measures.get(name, 0.0) + value for name, value in share.measures.items()}
+        return loss, measures
 
     def _passes(self, step: int) -> list[np.ndarray]:
         """The passes of the step that comes after `step` finished ones."""
@@ -179,16 +186,21 @@ class Loop:
             stop.check()
             outputs.progress.tick("Evaluating.")
 
-        loss = self._evaluator.loss(self._network, check)
+        measured = shown = self._evaluator.measure(self._network, check)
+        loss = measured["loss"]
         if position.step == 0 and self._spec.warm_start_directory is not None:
             with self._model.disable_adapter():
-                row |= {"evalLoss": self._evaluator.loss(self._network, check), "warmStartEvalLoss": loss}
-        else:
-            row["evalLoss"] = loss
-        if position.step > 0 and (position.best_loss is None or loss < position.best_loss):
+                shown = self._evaluator.measure(self._network, check)
+            row |= _prefixed("warmStartEval", measured)
+        row |= _prefixed("eval", shown)
+        others = {name: value for name, value in shown.items() if name != "loss"}
+        if position.step == 0:
+            position.base_measures = others
+        elif position.best_loss is None or loss < position.best_loss:
             position.best_loss, position.best_step, self.best = loss, position.step, adapter_state(self._model)
+            position.best_measures = others
         position.record = loss if position.record is None else min(position.record, loss)
-        position.eval_loss, position.evaluated_step = row["evalLoss"], position.step
+        position.eval_loss, position.evaluated_step, position.eval_measures = shown["loss"], position.step, others
         outputs.metrics.add(row)
         log.info("step %d: evaluation loss %.6f", position.step, loss)
         self._clock.evaluated(started)
@@ -210,6 +222,7 @@ class Loop:
         numbers.step, numbers.total_steps, numbers.epoch = position.step, self.total, self._epoch()
         numbers.percent = 100 * position.tokens / self._total_tokens
         numbers.loss, numbers.eval_loss = position.loss, position.eval_loss
+        numbers.measures = position.shown_measures()
         numbers.tokens, numbers.trained_tokens = position.tokens, position.trained_tokens
         numbers.eta_seconds = self._clock.remaining(self._total_tokens - position.tokens, self._evaluations_left())
         numbers.speed = self._clock.speed(self._evaluator.tokens if self._evaluator else 0)
@@ -223,49 +236,6 @@ class Loop:
         return sum(end > step for end in periodic | set(self._ends))
 
 
-class Stopwatch:
-    """Wall and processor seconds since it was made."""
-
-    def __init__(self) -> None:
-        self._wall, self._cpu = time.monotonic(), time.process_time()
-
-    def read(self) -> tuple[float, float]:
-        """(wall, processor): they differ where others use the machine too."""
-        return time.monotonic() - self._wall, time.process_time() - self._cpu
-
-
-class Clock:
-    """Time to the end, from the speed so far in this process."""
-
-    def __init__(self) -> None:
-        self._seconds, self._cpu, self._tokens = 0.0, 0.0, 0
-        self._evaluation_seconds, self._evaluation_cpu, self._evaluations = 0.0, 0.0, 0
-
-    def trained(self, tokens: int, watch: Stopwatch) -> None:
-        """Note a step."""
-        seconds, cpu = watch.read()
-        self._tokens, self._seconds, self._cpu = self._tokens + tokens, self._seconds + seconds, self._cpu + cpu
-
-    def evaluated(self, watch: Stopwatch) -> None:
-        """Note an evaluation."""
-        seconds, cpu = watch.read()
-        self._evaluations += 1
-        self._evaluation_seconds, self._evaluation_cpu = self._evaluation_seconds + seconds, self._evaluation_cpu + cpu
-
-    def speed(self, evaluation_tokens: int) -> dict[str, float]:
-        """Tokens and seconds of training and of evaluation; one evaluation reads `evaluation_tokens`."""
-        return {
-            "trainTokens": self._tokens,
-            "trainSeconds": round(self._seconds, 3),
-            "trainCpuSeconds": round(self._cpu, 3),
-            "evalTokens": self._evaluations * evaluation_tokens,
-            "evalSeconds": round(self._evaluation_seconds, 3),
-            "evalCpuSeconds": round(self._evaluation_cpu, 3),
-        }
-
-    def remaining(self, tokens: int, evaluations: int) -> float | None:
-        """Seconds for that many tokens and evaluations; None before the first step."""
-        if not self._tokens:
-            return None
-        each = self._evaluation_seconds / self._evaluations if self._evaluations else 0.0
-        return tokens * self._seconds / self._tokens + evaluations * each
+def _prefixed(prefix: str, measures: Measures) -> Measures:
+    """`loss` as `evalLoss`."""
+    return {f"{prefix}{name[:1].upper()}{name[1:]}": value for name, value in measures.items()}

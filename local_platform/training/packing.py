@@ -40,6 +40,8 @@ class Pack:
     """(L,) int64: those next tokens"""
     weights: torch.Tensor
     """(L,) float32: the sample weight of each"""
+    row: torch.Tensor
+    """(L,) int64: which of the pass's rows each is in"""
 
 
 def fill(lengths: np.ndarray, order: np.ndarray, budget: Budget) -> list[np.ndarray]:
@@ -90,28 +92,36 @@ class Plan:
         return sum(int(self.lengths[chosen].sum()) for chosen in rows)
 
 
-def build_pack(rows: Rows, chosen: np.ndarray, device: torch.device) -> Pack:
-    """The pass of these rows. Each is cut before its last trained token: what follows changes no loss."""
+def build_pack(rows: Rows, chosen: np.ndarray, device: torch.device, common: np.ndarray | None = None) -> Pack:
+    """The pass of these rows. Each is cut before its last trained token: what follows changes no loss.
+
+    `common` says that the rows are pairs, and how many tokens both rows of each begin with before either predicts a
+    trained one: the pack holds those once.
+    """
     lengths, starts = rows.useful_lengths[chosen], rows.offsets[chosen]
     shared = _shared_start(rows, chosen)
-    own = lengths - shared
+    taken = np.full(len(chosen), shared)
+    if common is not None:
+        taken[1::2] = np.where(common - shared >= MIN_SHARED, common, shared)
+    own = lengths - taken
     places = np.concatenate(
         [np.arange(starts[0], starts[0] + shared)]
-        + [np.arange(a, b) for a, b in zip(starts + shared, starts + lengths, strict=True)]
+        + [np.arange(a, b) for a, b in zip(starts + taken, starts + lengths, strict=True)]
     )
     following = places + 1
     trained = rows.trained[following]
     trained[:shared] = False
     predicting = np.flatnonzero(trained)
     positions = places - np.concatenate([np.repeat(starts[:1], shared), np.repeat(starts, own)])
-    weights = np.repeat(rows.weights[chosen], own)[predicting - shared]
+    row = np.repeat(np.arange(len(chosen)), own)[predicting - shared]
     return Pack(
         ids=_to(device, rows.ids[places].astype(np.int64)[None]),
         positions=_to(device, positions[None]),
-        layout=lay_out(lengths, shared, device),
+        layout=lay_out(lengths, shared, device, taken),
         predicting=_to(device, predicting),
         targets=_to(device, rows.ids[following[predicting]].astype(np.int64)),
-        weights=_to(device, weights),
+        weights=_to(device, rows.weights[chosen][row]),
+        row=_to(device, row),
     )
 
 

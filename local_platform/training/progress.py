@@ -30,6 +30,8 @@ class Numbers:
     eta_seconds: float | None = None
     speed: dict[str, float] = field(default_factory=dict[str, float])
     """What this process did in how long: trainTokens, trainSeconds, trainCpuSeconds and the same of eval."""
+    measures: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
+    """Beside the losses: of the last `train`ing step, the last `eval`uation and the `base` model. Preference jobs."""
 
 
 class Progress:
@@ -64,6 +66,7 @@ class Progress:
                 "trainedTokens": numbers.trained_tokens,
                 "etaSeconds": None if numbers.eta_seconds is None else round(numbers.eta_seconds, 1),
                 "speed": numbers.speed,
+                **({"measures": numbers.measures} if numbers.measures else {}),
                 "startedAt": self._started,
                 "updatedAt": to_rfc3339(now()),
             },
@@ -77,7 +80,8 @@ class Progress:
 
 class Metrics:
     """metrics.jsonl: training rows {step, epoch, loss, learningRate, gradientNorm, tokens} and evaluation rows
-    {step, epoch, evalLoss}. Only what the checkpoint knows survives a restart."""
+    {step, epoch, evalLoss}; preference jobs add their measures to both. Only what the checkpoint knows survives a
+    restart."""
 
     def __init__(self, path: Path, keep_bytes: int) -> None:
         kept = path.read_bytes()[:keep_bytes] if path.exists() else b""

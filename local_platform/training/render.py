@@ -18,6 +18,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from local_platform.content import ContentEncoder
 from local_platform.training.messages import REASONING, Message, to_template, without_reasoning
 from local_platform.training.rows import Example
+from pilotlight.dataset import read_pair
 from pilotlight.errors import InvalidArgument
 
 Span = tuple[int, int]
@@ -55,6 +56,17 @@ class Renderer:
             for rendered in self.render(row)
             if rendered.spans
         ]
+
+    def pair(self, row: dict[str, Any], index: int, line: int) -> list[Example]:
+        """The preferred and the other answer of a preference row, each after the prompt. Only answers carry loss."""
+        pair = read_pair(row)
+        if pair.weight < 0:
+            raise InvalidArgument("The weight of a pair is negative.", hint="Swap its answers instead.")
+        tools = self._content.mask(pair.tools)
+        prompt = without_reasoning(to_template(pair.prompt))
+        answers = (to_template([answer])[0] for answer in (pair.preferred, pair.other))
+        texts = (self._last_turn(self._content.mask([*prompt, answer]), tools) for answer in answers)
+        return [Example(*self._encode(text), weight=pair.weight, row=index, line=line) for text in texts]
 
     def render(self, row: dict[str, Any]) -> list[Rendered]:
         """The texts of a row and their trained spans."""

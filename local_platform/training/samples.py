@@ -10,15 +10,15 @@ from local_platform.training.rows import Rows
 
 LIMIT = 20
 RENDERER = "chat_template"
-TRAIN_ON = "all_assistant_messages"
+EVERY_ANSWER, LAST_ANSWER = "all_assistant_messages", "last_assistant_message"
 
 
-def write_samples(rows: Rows, tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
-    """The first examples in file order, as they were tokenised."""
+def write_samples(rows: Rows, tokenizer: PreTrainedTokenizerFast, path: Path, trained: str = EVERY_ANSWER) -> None:
+    """The first examples in file order, as they were tokenised. Both sides of a pair are split 0 and 1 of its row."""
     temporary = path.with_name(f".{path.name}")
     with temporary.open("w", encoding="utf-8") as file:
         for index in range(min(LIMIT, len(rows))):
-            append_json_line(file, _sample(rows, index, tokenizer))
+            append_json_line(file, _sample(rows, index, tokenizer) | {"train_on_what": trained})
     temporary.replace(path)
 
 
@@ -32,7 +32,6 @@ def _sample(rows: Rows, index: int, tokenizer: PreTrainedTokenizerFast) -> dict[
         "split_index": int((rows.row[:index] == rows.row[index]).sum()),
         "worker_id": 0,
         "renderer": RENDERER,
-        "train_on_what": TRAIN_ON,
         "token_ids": ids,
         "decoded_tokens": [tokenizer.decode([token]) for token in ids],
         "token_weights": weights,

@@ -14,10 +14,12 @@ MAX_LORA_RANK = 128
 
 NOT_SHAPING = {"job", "work_directory", "output_directory", "threads", "checkpoint_interval_steps"}
 """Fields that a resumed job may change: more threads change rounding, not what is computed."""
+PREFERENCE_ONLY = {"method", "beta", "reference_batch_pairs"}
+"""Fields that say nothing about supervised fine-tuning: checkpoints of such jobs do not depend on them."""
 
 
 class JobSpec(BaseModel):
-    """The settings of a supervised fine-tuning job [P50-P58]. Unknown fields are refused."""
+    """The settings of a fine-tuning job [P50-P59]. Unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,10 +64,17 @@ class JobSpec(BaseModel):
     """Of the frozen base; auto is bfloat16 on a GPU and float32 on a CPU. The adapter is always float32."""
     jinja_template: str | None = None
     """Replaces the base model's chat template."""
+    method: Literal["SFT", "DPO", "ORPO"] = "SFT"
+    """DPO and ORPO read preference pairs; a batch's rows are pairs then."""
+    beta: float = Field(default=0.1, gt=0, le=1)
+    """DPO: how strongly the policy is held to the reference. ORPO: the weight of the odds ratio."""
+    reference_batch_pairs: int | None = Field(default=None, ge=1)
+    """Pairs per forward pass of the reference; by default as many as an evaluation takes."""
 
     def digest(self) -> str:
         """SHA-256 over all that shapes the result; a checkpoint only fits a spec of the same digest."""
-        return hashlib.sha256(self.model_dump_json(exclude=NOT_SHAPING).encode()).hexdigest()
+        left_out = NOT_SHAPING | (PREFERENCE_ONLY if self.method == "SFT" else {"reference_batch_pairs"})
+        return hashlib.sha256(self.model_dump_json(exclude=left_out).encode()).hexdigest()
 
 
 def load_spec(path: Path) -> JobSpec:

@@ -5,6 +5,7 @@ Shared by the platform (which refuses errors at upload), the runner (which shows
 """
 
 from pilotlight.dataset.codes import CODES, Severity
+from pilotlight.dataset.pairs import Pair, is_pair, prompt_key, read_pair
 from pilotlight.dataset.reading import iter_rows
 from pilotlight.dataset.report import Finding, RowKind, ScanReport
 from pilotlight.dataset.scan import MAX_ROWS, MIN_ROWS, scan
@@ -14,9 +15,13 @@ __all__ = [
     "MAX_ROWS",
     "MIN_ROWS",
     "Finding",
+    "Pair",
     "RowKind",
     "ScanReport",
     "Severity",
+    "is_pair",
     "iter_rows",
+    "prompt_key",
+    "read_pair",
     "scan",
 ]

@@ -91,6 +91,15 @@ CODES: dict[str, Code] = {
     "reasoning_content": Code(_E, "'reasoning_content' is not text", "Write it as a string, on assistant messages."),
     "preference_pair": Code(_E, "invalid preference pair", "Each side is a list with one assistant message."),
     "equal_pair": Code(_E, "both answers of the pair are the same", "Remove the row; it prefers nothing."),
+    "differing_prompts": Code(
+        _E,
+        "the two sides of the pair answer different prompts",
+        "Give both the same messages and tools before the answer.",
+    ),
+    "prompt_answered": Code(
+        _E, "the prompt of the pair ends with an assistant message", "End it with what is to be answered."
+    ),
+    "negative_weight": Code(_E, "the weight of a pair is negative", "Swap its answers instead."),
     # What trains, but probably not as meant.
     "bom": Code(_W, "byte order mark", "It is skipped; save as UTF-8 without BOM."),
     "crlf": Code(_W, "Windows line ends", "They are accepted; save with LF to be portable."),
@@ -109,6 +118,12 @@ CODES: dict[str, Code] = {
     "tool_arguments": Code(_W, "tool arguments are not JSON", "Write arguments as a JSON object in a string."),
     "tool_without_call": Code(_W, "a tool message without a tool call before it", "Add the assistant's tool_calls."),
     "image_part": Code(_W, "image part", "The local base models read text only; the row cannot be trained on here."),
+    "almost_equal_pair": Code(
+        _W, "the answers of the pair differ in white space only", "Check the row; it prefers next to nothing."
+    ),
+    "mixed_pair_fields": Code(
+        _W, "fields of both pair formats in one row", "'chosen' and 'rejected' are used; remove the others."
+    ),
     "replacement_character": Code(
         _W, "U+FFFD in the text", "A wrong decoding lost characters; export the source again."
     ),

@@ -1,18 +1,18 @@
 """Rules for a whole row: which format it has, its weight, and what must hold for all rows together [P24-P35]."""
 
 import math
-from typing import Any, cast
+from typing import Any
 
 from pilotlight.dataset.content import kind_of, quote
 from pilotlight.dataset.conversation import Conversation
+from pilotlight.dataset.pair_rules import PairChecker
+from pilotlight.dataset.pairs import CONVERSATIONS, OUTPUTS, is_pair
 from pilotlight.dataset.report import KEPT, RowKind, ScanReport, Severity
 from pilotlight.dataset.tools import check_tools
 
 _FIELDS = {
     RowKind.CHAT: frozenset({"messages", "tools", "weight", "ground_truth"}),
-    RowKind.PREFERENCE: frozenset(
-        {"input", "preferred_output", "non_preferred_output", "chosen", "rejected", "weight"}
-    ),
+    RowKind.PREFERENCE: frozenset({"input", *OUTPUTS, *CONVERSATIONS, "weight"}),
 }
 _FOREIGN = {
     "conversations": "'conversations' is the ShareGPT format",
@@ -22,7 +22,6 @@ _FOREIGN = {
     "custom_id": "this is a row of batch inference",
     "contents": "'contents' is the Gemini format",
 }
-_PAIR = ("preferred_output", "non_preferred_output")
 
 
 class RowChecker:
@@ -31,7 +30,7 @@ class RowChecker:
     def __init__(self, report: ScanReport) -> None:
         self.report = report
         self.conversation = Conversation(report)
-        self.pairs = 0
+        self.pairs = PairChecker(report, self.conversation)
         self.answered = 0
         self.unanswered: list[int] = []
         self.unanswered_count = 0
@@ -43,10 +42,10 @@ class RowChecker:
         if "messages" in row:
             self._check_format(line, RowKind.CHAT)
             self._check_chat(line, row)
-        elif "preferred_output" in row or "chosen" in row:
+        elif is_pair(row):
             self._check_format(line, RowKind.PREFERENCE)
-            self.pairs += 1
-            self._check_preference(line, row)
+            self._check_extras(line, row, RowKind.PREFERENCE)
+            self.pairs.check(line, row)
         else:
             detail = next((_FOREIGN[name] for name in row if name in _FOREIGN), "")
             self.report.note(line, "missing_messages", detail)
@@ -113,43 +112,6 @@ class RowChecker:
             self.report.note(line, *problem)
         self.report.tool_rows += bool(declared)
         return declared
-
-    def _check_preference(self, line: int, row: dict[str, Any]) -> None:
-        self._check_extras(line, row, RowKind.PREFERENCE)
-        if "chosen" in row or "rejected" in row:
-            for side in ("chosen", "rejected"):
-                self._check_side(line, row.get(side), side, "messages")
-            equal = row.get("chosen") == row.get("rejected")
-        else:
-            self._check_side(line, row.get("input"), "input", "messages")
-            for side in _PAIR:
-                self._check_answer(line, row.get(side), side)
-            equal = row.get(_PAIR[0]) == row.get(_PAIR[1])
-        if equal:
-            self.report.note(line, "equal_pair")
-
-    def _check_side(self, line: int, side: Any, name: str, field: str) -> None:
-        if not isinstance(side, dict) or field not in side:
-            self.report.note(line, "preference_pair", f"{name} is not an object with {field}")
-            return
-        fields = cast("dict[str, Any]", side)
-        declared, problem = check_tools(fields.get("tools"))
-        if problem:
-            self.report.note(line, *problem)
-        self.report.tool_rows += bool(declared)
-        roles = self.conversation.check(line, fields[field], declared, f"{name}.{field}")
-        if name != "input" and roles and roles[-1] != "assistant":
-            self.report.note(line, "preference_pair", f"{name} does not end with an assistant message")
-
-    def _check_answer(self, line: int, answer: Any, name: str) -> None:
-        items = cast("list[Any]", answer) if isinstance(answer, list) else None
-        if items is None or len(items) != 1:
-            found = kind_of(answer) if items is None else f"a list of {len(items)}"
-            self.report.note(line, "preference_pair", f"{name} is {found}")
-            return
-        roles = self.conversation.check(line, items, set(), name)
-        if roles not in (["assistant"], [""]):
-            self.report.note(line, "preference_pair", f"{name} is not an assistant message")
 
     def _check_weight(self, line: int, row: dict[str, Any]) -> None:
         if "weight" not in row:

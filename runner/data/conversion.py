@@ -14,10 +14,17 @@ def convert(row: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     messages = messages_of(row)
     if not row.get("tools") and any(message.get("role") in ("tool", "function") for message in messages):
         messages, done = [_rewrite(message) for message in messages], [*done, TOOL_ROLE]
-    truth = row.get("ground_truth")
-    if messages and messages[-1].get("role") == "user" and isinstance(truth, str | int | float) and str(truth).strip():
-        messages, done = [*messages, {"role": "assistant", "content": str(truth)}], [*done, GROUND_TRUTH]
+    truth = _truth_text(row.get("ground_truth"))
+    if messages and messages[-1].get("role") == "user" and truth:
+        messages, done = [*messages, {"role": "assistant", "content": truth}], [*done, GROUND_TRUTH]
     return (row | {"messages": messages} if done else row), done
+
+
+def _truth_text(truth: object) -> str:
+    """A ground truth as an answer; the labels of a list [A183] one after the other."""
+    if isinstance(truth, list):
+        return ", ".join(item for item in truth if isinstance(item, str))
+    return str(truth) if isinstance(truth, str | int | float) and str(truth).strip() else ""
 
 
 def _rewrite(message: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,9 @@ TITLES = {
     "over_long": "rows longer than the base model's context",
     "leakage": "training rows that also occur in the evaluation dataset",
     "converted": "rows that need a conversion",
+    "no_label": "rows without a label by the rule of this plan",
+    "label_spelling": "rows whose label differs from a more frequent one in case or space only",
+    "unlisted_label": "rows with a label that is not among those of this plan",
 }
 _AFTER = {
     "broken_row": "left out",
@@ -30,6 +33,9 @@ _AFTER = {
     "over_long": "cut at the context length by the trainer",
     "leakage": "left out of training, so that the score is honest",
     "converted": "done in the new datasets only; the source stays as it is",
+    "no_label": "left out; a label is never guessed",
+    "label_spelling": "counted as the more frequent one",
+    "unlisted_label": "left out",
 }
 
 

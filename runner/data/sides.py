@@ -46,8 +46,8 @@ def make_sides(
     Raises FailedPrecondition when a side would have fewer than 3 rows.
     """
     train_at, heldout_at = _divide(source, evaluation, train_fraction)
-    _check_size(len(train_at), len(heldout_at) if evaluation is None else evaluation.profile.usable)
-    maker = _Maker(workspace, prefix, source)
+    check_size(len(train_at), len(heldout_at) if evaluation is None else evaluation.profile.usable)
+    maker = SideMaker(workspace, prefix, source)
     whole = evaluation is not None and len(train_at) == source.profile.rows and not source.profile.conversions
     train = maker.reuse(source) if whole else maker.make("train", train_at)
     sample = train
@@ -75,7 +75,8 @@ def _divide(source: Source, evaluation: Source | None, fraction: float | None) -
     return [at for at, held in enumerate(inside) if not held], [at for at, held in enumerate(inside) if held]
 
 
-def _check_size(train: int, heldout: int) -> None:
+def check_size(train: int, heldout: int) -> None:
+    """Raise FailedPrecondition when a side is too small."""
     if train < LEAST_ROWS or heldout < LEAST_ROWS:
         raise FailedPrecondition(
             f"There are too few rows: {train} to train on and {heldout} to evaluate on; each needs {LEAST_ROWS}.",
@@ -83,23 +84,30 @@ def _check_size(train: int, heldout: int) -> None:
         )
 
 
-class _Maker:
+class SideMaker:
+    """Names the files of the sides and describes them."""
+
     def __init__(self, workspace: Workspace, prefix: tuple[str, str], source: Source) -> None:
         self._workspace, self._source = workspace, source
         self._account, self._session = prefix
 
     def make(self, role: str, positions: Sequence[int]) -> DataSide:
+        """A side of these usable rows."""
         path = self._workspace.data / f"{role}.jsonl"
         profile = self._source.profile
         digest = write_rows(self._source.path, (profile.lines[at] for at in positions), path)
-        tokens = sum(profile.tokens[at] for at in positions)
+        return self.keep(role, path, digest, len(positions), sum(profile.tokens[at] for at in positions))
+
+    def keep(self, role: str, path: Path, digest: str, rows: int, tokens: int) -> DataSide:
+        """A side of a file that was just written; its name tells the content."""
         step = self._step(role, digest)
         kept = path.with_name(f"{step}.jsonl")
         path.replace(kept)
         name = f"accounts/{self._account}/datasets/{external_id(self._session, step)}"
-        return _describe(name, kept, digest, len(positions), tokens)
+        return _describe(name, kept, digest, rows, tokens)
 
     def reuse(self, source: Source) -> DataSide:
+        """The dataset itself, where nothing has to be made."""
         side = _describe(source.name, source.path, "", source.profile.usable, source.profile.total_tokens)
         return side.model_copy(update={"file": None})
 

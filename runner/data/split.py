@@ -25,7 +25,7 @@ def choose_heldout(groups: "array[int]", share: float = HELDOUT_SHARE, seed: int
     for group in groups:
         sizes[group] = sizes.get(group, 0) + 1
     wanted, taken, chosen = max(share * len(groups), least), 0, set[int]()
-    for group in sorted(sizes, key=lambda key: _rank(key, seed)):
+    for group in sorted(sizes, key=lambda key: shuffled(key, seed)):
         if chosen and (taken + sizes[group] / 2 > wanted or len(chosen) + 1 == len(sizes)):
             break
         chosen.add(group)
@@ -61,5 +61,6 @@ def _pick(source: Path, lines: Iterator[int]) -> Iterator[bytes]:
         yield json.dumps(row, ensure_ascii=False).encode() + b"\n" if done else line.raw.rstrip(b"\r\n") + b"\n"
 
 
-def _rank(group: int, seed: int) -> bytes:
+def shuffled(group: int, seed: int = SEED) -> bytes:
+    """Sorting by this puts keys into an order that depends on the keys and the seed only."""
     return hashlib.blake2b(f"{seed}:{group}".encode(), digest_size=16).digest()

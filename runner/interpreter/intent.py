@@ -53,6 +53,10 @@ class Intent(BaseModel):
     labels: list[str] | None = None
     label_count: int | None = None
     imbalance_threshold: float | None = None
+    imbalance_mitigation: Literal["none", "rebalance", "weights"] | None = None
+    drop_labels: list[str] | None = None
+    label_rule: str | None = None
+    """Where a row's label is read: `message`, `json:FIELD` or `after:MARKER`."""
     budget_usd: float | None = None
     target: Target | None = None
     stop_at_target: bool | None = None

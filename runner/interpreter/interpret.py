@@ -12,7 +12,7 @@ from runner.interpreter.evaluation import (
     uses_that_evaluator,
 )
 from runner.interpreter.intent import Intent, Workflow
-from runner.interpreter.labels import find_labels
+from runner.interpreter.labels import find_label_settings, find_labels
 from runner.interpreter.models import find_models
 from runner.interpreter.numbers import FINDERS
 from runner.interpreter.refusals import find_unsupported
@@ -28,8 +28,9 @@ _FLAGS: dict[str, str] = {
     "skip_final_training": rf"\b{_SKIP}\s+(?:the |any |a )?(?:full[- ]data |full |final )+(?:final "
     rf"|full[- ]data )?(?:run|training|re-?train\w*)"
     r"|\bdeploy the (?:winning|best) candidate directly|\b(?:don'?t|do not) re-?train",
-    "benchmark_only": r"\b(?:just|only) (?:run (?:a |the )?)?benchmark\b|\bbenchmark only\b"
-    r"|\bbenchmark\b[^.]{0,40}\b(?:don'?t|do not|without|no) fine-?tun",
+    "benchmark_only": r"\b(?:just|only) (?:run (?:a |the )?|do (?:a |the )?)?benchmark\b|\bbenchmark(?:ing)? only\b"
+    r"|\binference[- ]only\b"
+    r"|\bbenchmark\b[^.]{0,60}\b(?:don'?t|do not|without|no|skip)(?: the| any)? (?:fine-?tun|train)",
     "generate_pairs": r"\bgenerat\w+ (?:the )?(?:preference )?pairs\b|\bpreference pairs? (?:are )?generat"
     r"|\bdelta learning\b",
     "sweep_base_models": r"\bsweep (?:the |over |across |several |some |all )*(?:supported )?(?:base )?models\b"
@@ -86,10 +87,11 @@ def find_fields(plain: str) -> dict[str, Any]:
     datasets = find_datasets(plain)
     bare = re.sub(r"accounts/\S+", "NAME", plain)
     values: dict[str, Any] = {"train_dataset": datasets.train, "eval_dataset": datasets.evaluation}
-    values["base_models"] = find_models(plain) or None
+    values["base_models"] = _only_models(plain) or find_models(plain) or None
     values |= {name: find(bare) for name, find in FINDERS.items()}
     values |= find_evaluation(plain)
     values["labels"] = find_labels(bare)
+    values |= find_label_settings(bare)
     values["preference_method"] = _method(plain)
     for name, pattern in _FLAGS.items():
         if match := re.search(pattern, bare, re.I):
@@ -131,6 +133,16 @@ def list_missing(intent: Intent) -> list[str]:
     if intent.evaluation == "evaluator" and not intent.evaluator and intent.workflow != "evaluator":
         missing.append("evaluator")
     return missing
+
+
+def _only_models(plain: str) -> list[str]:
+    """ "Compare A and B. Only fine-tune A, skip the base-vs-base comparison": one candidate [A198]."""
+    if not re.search(
+        r"\b(?:skip|no|without)\b[^.]{0,20}\b(?:base|model)[- ](?:vs\.?|versus)?[^.]{0,12}compar", plain, re.I
+    ):
+        return []
+    match = re.search(r"\bonly (?:fine-?tune|tune|train|use)\b[^.]*?(?=,|\.|;| and skip|$)", plain, re.I)
+    return find_models(match[0]) if match else []
 
 
 def _authoring(plain: str, values: dict[str, Any]) -> dict[str, Any]:

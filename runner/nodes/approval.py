@@ -9,12 +9,13 @@ from runner.intents import merge, read_text
 from runner.nodes import gate
 from runner.nodes.begin import clarify_reason
 from runner.planning.catalogue import list_bases
-from runner.planning.draft import Draft, draft_plan
+from runner.planning.draft import Draft
 from runner.planning.grid import check_values
-from runner.planning.prepare import chosen_bases, collect, split_data
+from runner.planning.prepare import chosen_bases
 from runner.results import RECIPE
 from runner.state import State
 from runner.turn import Turn
+from runner.workflows import workflow_of
 
 _REST = (Phase.SWEEP, Phase.TRAIN, Phase.EVALUATE, Phase.DEPLOY)
 
@@ -33,9 +34,9 @@ def propose(turn: Turn, state: State) -> Command[str]:
     kept = turn.workspace.read_json(path)
     if kept is None:
         try:
-            draft = draft_plan(collect(turn, intent, split_data(turn, intent), known, generation))
+            draft = workflow_of(intent).draft(turn, intent, known, generation)
         except FailedPrecondition as error:
-            reason = "budget" if "budget" in error.message else "too_small"
+            reason = _reason_of(error.message)
             return Command(goto="clarify_propose", update={"clarify": {"reason": reason, "note": str(error)}})
         kept = draft.as_json()
         turn.workspace.write_json(path, kept)
@@ -48,6 +49,12 @@ def propose(turn: Turn, state: State) -> Command[str]:
     return Command(
         goto="plan_gate", update={"pending": pending, "plan_hash": digest, "asked": state.get("asked", 0) + 1}
     )
+
+
+def _reason_of(message: str) -> str:
+    if "budget" in message:
+        return "budget"
+    return "labels" if "label" in message else "too_small"
 
 
 def publish_plan(turn: Turn, plan: Plan) -> None:

@@ -26,6 +26,7 @@ from runner.planning.prepare import PLAN_LIFETIME
 from runner.results import RECIPE, load_recipe
 from runner.state import Pending, State
 from runner.turn import Turn
+from runner.workflows import WORKFLOWS
 
 _CHEAPER = ("epochs", "skip_sweep", "skip_final_training", "budget_usd")
 """Changes that leave what is finished as it is; any other one is a plan of its own."""
@@ -92,6 +93,9 @@ def _collect(turn: Turn, state: State, previous: str) -> Stopped:
         spent=usd(str(cost.get("soFar") or 0)),
         held=usd(str(cost.get("reserved") or 0)),
         expires=now() + PLAN_LIFETIME,
+        price=WORKFLOWS[recipe.workflow].price,
+        values=WORKFLOWS[recipe.workflow].values,
+        asked=frozenset(results.asked_models(turn, recipe)),
     )
 
 

@@ -11,12 +11,12 @@ from runner.jobs import JobResult
 from runner.nodes import gate
 from runner.nodes.approval import replan
 from runner.nodes.begin import next_generation
-from runner.phases.sweep import scoreboard
 from runner.planning.recipe import Recipe
 from runner.results import load_recipe
 from runner.scoring.winner import Verdict
 from runner.state import State
 from runner.turn import Turn
+from runner.workflows import WORKFLOWS
 
 
 def propose(turn: Turn, state: State) -> Command[str]:
@@ -27,7 +27,7 @@ def propose(turn: Turn, state: State) -> Command[str]:
     winner = state.get("winner") or verdict.winner
     text = prompts.render(
         "promotion.md.j2",
-        scoreboard=scoreboard(recipe, ended, verdict),
+        scoreboard=WORKFLOWS[recipe.workflow].scoreboard(turn, recipe),
         recipe=recipe,
         winner=winner,
         verdict=verdict,

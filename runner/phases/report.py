@@ -27,12 +27,15 @@ def run(turn: Turn, state: State) -> Command[str]:
     """Write, announce, finish."""
     recipe = load_recipe(turn)
     turn.phase(Phase.REPORT, "started", recipe.generation)
-    cost = turn.cost(f"{recipe.generation}/report")
-    values = _values(turn, recipe, state.get("winner", ""), cost)
-    text = prompts.render("report.md.j2", **values)
-    turn.workspace.write_text(REPORT, text)
+    values = _values(turn, recipe, state.get("winner", ""), turn.cost(f"{recipe.generation}/report"))
+    return publish(turn, recipe, values, "report.md.j2", "success.md.j2")
+
+
+def publish(turn: Turn, recipe: Recipe, values: dict[str, Any], report: str, success: str) -> Command[str]:
+    """Render the file and the message from these two templates, and end the work as succeeded."""
+    turn.workspace.write_text(REPORT, prompts.render(report, **values))
     turn.artifact(REPORT, "Final report")
-    message = prompts.render("success.md.j2", **values | {"example": _PLACEHOLDER})
+    message = prompts.render(success, **values | {"example": _PLACEHOLDER})
     turn.emit("report", {"path": REPORT, "text": message}, f"report/{recipe.generation}")
     turn.phase(Phase.REPORT, "completed", recipe.generation, summary=REPORT)
     turn.finish("succeeded", message)
@@ -40,21 +43,27 @@ def run(turn: Turn, state: State) -> Command[str]:
 
 
 def _values(turn: Turn, recipe: Recipe, winner: str, cost: dict[str, Any]) -> dict[str, Any]:
-    plan = Plan.model_validate(turn.workspace.read_json("plan.json"))
     candidate, jobs = recipe.candidate(winner), results.load_jobs(turn, recipe)
     ended = [job for job in jobs if job.label != "final"]
     verdict = results.load(turn, recipe, "sweep")
     proof = results.load(turn, recipe, "deployment")
     return {
-        "plan": plan,
+        "plan": Plan.model_validate(turn.workspace.read_json("plan.json")),
         "recipe": recipe,
         "candidate": candidate,
         "job": winning_job(turn, recipe, candidate),
         "board": scoreboard(recipe, ended, Verdict(**verdict)) if verdict else "",
         "found": results.load(turn, recipe, "evaluation"),
         "proof": proof,
-        "prompt": _last_words(proof["messages"]),
-        "example": _example(proof["messages"]),
+    } | shared_values(turn, proof, cost)
+
+
+def shared_values(turn: Turn, proof: dict[str, Any], cost: dict[str, Any]) -> dict[str, Any]:
+    """What every report shows: how to call the deployment (if there is one), and the cost."""
+    messages = proof.get("messages", _PLACEHOLDER)
+    return {
+        "prompt": _last_words(messages),
+        "example": _example(messages),
         "url": turn.context.public_url.rstrip("/"),
         "account": turn.context.account,
         "actual": _actual(cost),

@@ -48,6 +48,12 @@ def run(turn: Turn, state: State) -> Command[str]:
     return Command(goto="promotion_propose", update={"winner": verdict.winner})
 
 
+def board_of(turn: Turn, recipe: Recipe) -> str:
+    """The scoreboard of the sweep as it ended."""
+    ended = [result for result in results.load_jobs(turn, recipe) if result.label != "final"]
+    return scoreboard(recipe, ended, Verdict(**results.load(turn, recipe, "sweep")))
+
+
 def scoreboard(recipe: Recipe, ended: list[JobResult], verdict: Verdict) -> str:
     """The table of candidates, best first, with the base model's loss and the verdict."""
     ranked = sorted(ended, key=lambda result: (result.eval_loss is None, result.eval_loss or 0.0))

@@ -37,6 +37,10 @@ class Rest(NamedTuple):
     evaluation: bool
     gate: Gate
     """Which approval the part after the sweep needs."""
+    comparing: bool = True
+    """Whether models are still to be compared in the sweep, where the workflow does so by asking them."""
+    asked: frozenset[str] = frozenset()
+    """Labels of the models whose answers are kept: they are not asked again."""
 
 
 def everything(recipe: Recipe) -> Rest:
@@ -48,24 +52,15 @@ def everything(recipe: Recipe) -> Rest:
 def price(recipe: Recipe, prices: PriceBook, band: Band, so_far: Decimal, rest: Rest | None = None) -> Priced:
     """Price everything a recipe will do, or the `rest` of it."""
     rest = rest or everything(recipe)
-    sheet = _Sheet(prices, band)
+    sheet = Sheet(prices, band)
     if rest.candidates:
         _price_sweep(sheet, recipe, rest.candidates)
     if rest.final:
-        _price_final(sheet, recipe, rest)
+        price_final(sheet, recipe, rest.options, rest.gate)
     if rest.evaluation:
         _price_evaluation(sheet, recipe, rest)
-    _price_deployment(sheet, recipe, rest)
-    seconds = [line.seconds for line in sheet.lines]
-    known = [value for value in seconds if value is not None]
-    cost = Cost(
-        lines=sheet.lines,
-        so_far=so_far,
-        wall_seconds=sum(known) + _SETUP_SECONDS if len(known) == len(seconds) else None,
-        price_source=prices.describe(),
-        unknown=sheet.unknown,
-    )
-    return Priced(cost, sheet.grants)
+    price_deployment(sheet, recipe, rest.options, rest.gate)
+    return sheet.total(so_far)
 
 
 def evaluation_seconds(base: BaseFacts, heldout: DataSide, prompts: int, longest: int) -> float | None:
@@ -75,7 +70,9 @@ def evaluation_seconds(base: BaseFacts, heldout: DataSide, prompts: int, longest
     return asking_seconds(base.throughput, prompts, answer, prompt, longest)
 
 
-class _Sheet:
+class Sheet:
+    """Lines and grants as they are added up."""
+
     def __init__(self, prices: PriceBook, band: Band) -> None:
         self.prices, self.band = prices, band
         self.lines: list[CostLine] = []
@@ -83,14 +80,29 @@ class _Sheet:
         self.unknown: list[str] = []
 
     def priced(self, seconds: float | None) -> Amount:
+        """Machine time of one job or replica."""
         return price_seconds(self.prices, seconds, self.band)
 
     def add(self, phase: Phase, kind: str, text: str, amount: Amount, seconds: float | None) -> None:
+        """Add a line; one without a price is listed as unknown."""
         if amount.expected is None or amount.low is None or amount.high is None:
             self.unknown.append(text)
             amount = Amount(Decimal(0), Decimal(0), Decimal(0))
         values = {"phase": phase, "kind": kind, "text": text, "seconds": seconds} | amount._asdict()
         self.lines.append(CostLine.model_validate(values))
+
+    def total(self, so_far: Decimal) -> Priced:
+        """The whole price tag."""
+        seconds = [line.seconds for line in self.lines]
+        known = [value for value in seconds if value is not None]
+        cost = Cost(
+            lines=self.lines,
+            so_far=so_far,
+            wall_seconds=sum(known) + _SETUP_SECONDS if len(known) == len(seconds) else None,
+            price_source=self.prices.describe(),
+            unknown=self.unknown,
+        )
+        return Priced(cost, self.grants)
 
 
 def candidate_seconds(recipe: Recipe, candidate: Candidate) -> float | None:
@@ -110,39 +122,49 @@ def _train_seconds(recipe: Recipe, base: str, tokens: int, epochs: float) -> flo
     return None if seconds is None else seconds * recipe.slowness.get(base, 1.0)
 
 
-def _price_sweep(sheet: _Sheet, recipe: Recipe, candidates: list[Candidate]) -> None:
-    times = [candidate_seconds(recipe, candidate) for candidate in candidates]
+def _price_sweep(sheet: Sheet, recipe: Recipe, candidates: list[Candidate]) -> None:
+    price_candidates(sheet, recipe, [[candidate] for candidate in candidates])
+
+
+def price_candidates(sheet: Sheet, recipe: Recipe, slots: list[list[Candidate]]) -> None:
+    """The jobs of the sweep: one per slot, which is granted for any one of the slot's alternatives."""
+    times = [slowest_of([candidate_seconds(recipe, candidate) for candidate in slot]) for slot in slots]
     amounts = [sheet.priced(seconds) for seconds in times]
-    for candidate, amount in zip(candidates, amounts, strict=True):
-        text = f"candidate {candidate.id}: rank {candidate.lora_rank}, learning rate {candidate.learning_rate:g}"
-        call = requests.candidate_job(recipe, candidate)
-        sheet.grants.append(grant_of([call], "plan_approval", Phase.SWEEP, text, amount.high or Decimal(0)))
+    for slot, amount in zip(slots, amounts, strict=True):
+        text = f"candidate {slot[0].id}: rank {slot[0].lora_rank}, learning rate {slot[0].learning_rate:g}"
+        calls = [requests.candidate_job(recipe, candidate) for candidate in slot]
+        sheet.grants.append(grant_of(calls, "plan_approval", Phase.SWEEP, text, amount.high or Decimal(0)))
     known = [seconds for seconds in times if seconds is not None]
     at_once = min(
         recipe.max_parallel, max((b.throughput.concurrent_jobs for b in recipe.bases if b.throughput), default=1)
     )
     wall = wall_seconds(known, at_once) if len(known) == len(times) else None
     text = f"{len(times)} candidate{'s' if len(times) > 1 else ''} on {recipe.sample.rows:,} rows, {at_once} at a time"
-    sheet.add(Phase.SWEEP, "training", text, _sum(amounts), wall)
+    sheet.add(Phase.SWEEP, "training", text, total_of(amounts), wall)
 
 
-def _price_final(sheet: _Sheet, recipe: Recipe, rest: Rest) -> None:
-    options = [final_seconds(recipe, candidate) for candidate in rest.options]
-    known = [seconds for seconds in options if seconds is not None]
-    slowest = max(known) if len(known) == len(options) else None
+def price_final(sheet: Sheet, recipe: Recipe, options: list[Candidate], gate: Gate) -> None:
+    """The run on the whole training side with the settings of one of `options`."""
+    slowest = slowest_of([final_seconds(recipe, candidate) for candidate in options])
     amount = sheet.priced(slowest)
     text = f"one run on all {recipe.train.rows:,} training rows, {recipe.final_epochs:g} epochs"
-    calls = [requests.final_job(recipe, candidate) for candidate in rest.options]
-    sheet.grants.append(grant_of(calls, rest.gate, Phase.TRAIN, text, amount.high or Decimal(0)))
+    calls = [requests.final_job(recipe, candidate) for candidate in options]
+    sheet.grants.append(grant_of(calls, gate, Phase.TRAIN, text, amount.high or Decimal(0)))
     sheet.add(Phase.TRAIN, "training", text, amount, slowest)
 
 
-def _price_evaluation(sheet: _Sheet, recipe: Recipe, rest: Rest) -> None:
+def slowest_of(seconds: list[float | None]) -> float | None:
+    """The longest of alternatives; None where one is unknown."""
+    known = [value for value in seconds if value is not None]
+    return max(known) if len(known) == len(seconds) else None
+
+
+def _price_evaluation(sheet: Sheet, recipe: Recipe, rest: Rest) -> None:
     times = [evaluation_seconds(base, recipe.heldout, recipe.prompts, recipe.answer_tokens) for base in recipe.bases]
     known = [seconds for seconds in times if seconds is not None]
     slowest = max(known) if len(known) == len(times) else None
     billed = None if slowest is None else slowest + SCALE_TO_ZERO_SECONDS
-    amount = _within(sheet.priced(billed), _hours(sheet.prices, recipe.evaluation_hours))
+    amount = within(sheet.priced(billed), hours_price(sheet.prices, recipe.evaluation_hours))
     text = f"{recipe.prompts} held-out prompts to the base and the tuned model, on one replica (with its idle window)"
     calls = [requests.evaluation_deployment(recipe, candidate) for candidate in rest.options]
     maximum = amount.high or Decimal(0)
@@ -154,35 +176,40 @@ def _price_evaluation(sheet: _Sheet, recipe: Recipe, rest: Rest) -> None:
     sheet.add(Phase.EVALUATE, "inference", text, amount, slowest)
 
 
-def _price_deployment(sheet: _Sheet, recipe: Recipe, rest: Rest) -> None:
+def price_deployment(sheet: Sheet, recipe: Recipe, options: list[Candidate], gate: Gate) -> None:
+    """The tuned model on a replica of its own."""
     hours = recipe.deployment_hours
-    most = _hours(sheet.prices, hours)
+    most = hours_price(sheet.prices, hours)
     idle = sheet.priced(SCALE_TO_ZERO_SECONDS).expected
     amount = Amount(min(idle, most), most, most) if idle is not None and most is not None else Amount(None, None, None)
     text = f"the first {'hour' if hours == 1 else f'{hours:g} hours'} of one replica that sleeps when it is idle"
-    calls = [requests.final_deployment(recipe, candidate) for candidate in rest.options]
-    sheet.grants.append(grant_of(calls, rest.gate, Phase.DEPLOY, text, amount.high or Decimal(0), max_hours=hours))
+    calls = [requests.final_deployment(recipe, candidate) for candidate in options]
+    sheet.grants.append(grant_of(calls, gate, Phase.DEPLOY, text, amount.high or Decimal(0), max_hours=hours))
     name = requests.deployment_name(recipe, calls[0])
-    sheet.grants.append(_chat_grant(recipe, "ask-deployed", Phase.DEPLOY, [name], rest.gate, 100))
+    sheet.grants.append(_chat_grant(recipe, "ask-deployed", Phase.DEPLOY, [name], gate, 100))
     speeds = [base.throughput.startup_seconds for base in recipe.bases if base.throughput]
     sheet.add(Phase.DEPLOY, "deployment", text, amount, max(speeds) if speeds else None)
 
 
 def _chat_grant(recipe: Recipe, step: str, phase: Phase, models: list[str], gate: Gate, calls: int) -> GrantSpec:
-    """Inference costs nothing by the token on a dedicated deployment: its machine time is what is granted above."""
-    names = list(dict.fromkeys(models))
     rules = {
-        "body.model": Rule(one_of=names),
         "body.messages": Rule(max_bytes=MESSAGE_BYTES),
         "body.tools": Rule(max_bytes=MESSAGE_BYTES),
         "body.max_tokens": Rule(minimum=1, maximum=recipe.answer_tokens),
         "body.temperature": Rule.exactly(0),
     }
+    return asking_grant(recipe.step(step), requests.CHAT, phase, models, gate, calls, rules)
+
+
+def asking_grant(
+    step: str, method: str, phase: Phase, models: list[str], gate: Gate, calls: int, rules: dict[str, Rule]
+) -> GrantSpec:
+    """Inference costs nothing by the token on a dedicated deployment: its machine time is what is granted."""
     return GrantSpec(
-        id=recipe.step(step),
+        id=step,
         gate=gate,
-        method=requests.CHAT,
-        rules=rules,
+        method=method,
+        rules={"body.model": Rule(one_of=list(dict.fromkeys(models)))} | rules,
         max_calls=calls,
         max_cost=Decimal(0),
         phase=phase,
@@ -190,18 +217,20 @@ def _chat_grant(recipe: Recipe, step: str, phase: Phase, models: list[str], gate
     )
 
 
-def _hours(prices: PriceBook, hours: float) -> Decimal | None:
+def hours_price(prices: PriceBook, hours: float) -> Decimal | None:
+    """So many hours of one replica; None where its price is unknown."""
     return None if prices.machine_hour is None else usd(Decimal(str(hours)) * prices.machine_hour)
 
 
-def _within(amount: Amount, limit: Decimal | None) -> Amount:
+def within(amount: Amount, limit: Decimal | None) -> Amount:
     """An amount whose highest value is the limit that the gateway ends the deployment at."""
     if amount.low is None or amount.expected is None or limit is None:
         return Amount(None, None, None)
     return Amount(min(amount.low, limit), min(amount.expected, limit), limit)
 
 
-def _sum(amounts: list[Amount]) -> Amount:
+def total_of(amounts: list[Amount]) -> Amount:
+    """The sum, unknown where one of them is."""
     lows = [amount.low for amount in amounts if amount.low is not None]
     expected = [amount.expected for amount in amounts if amount.expected is not None]
     highs = [amount.high for amount in amounts if amount.high is not None]

@@ -1,6 +1,7 @@
 """From what was asked and what the data is, to a plan with its recipe. Pure: everything comes in as arguments."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -9,13 +10,15 @@ from typing import Any, NamedTuple
 from pilotlight.errors import FailedPrecondition
 from pilotlight.money import show
 from pilotlight.plan import CostLine, Phase, Plan, PlanDataset
+from pilotlight.pricebook import PriceBook
 from runner.context import TurnContext
 from runner.data.sides import Sides
 from runner.planning.catalogue import BaseFacts
 from runner.planning.choices import FIRST_HOUR, PROMPTS, Choices, cuts
 from runner.planning.costing import Priced, evaluation_seconds, price
 from runner.planning.grid import MAX_PARALLEL, build_grid, default_epochs
-from runner.planning.pricing import fit_band
+from runner.planning.label_facts import LabelFacts
+from runner.planning.pricing import Band, fit_band
 from runner.planning.recipe import Recipe
 from runner.planning.timing import SCALE_TO_ZERO_SECONDS
 from runner.planning.values import list_values
@@ -44,6 +47,8 @@ class Inputs:
     expires: datetime
     planner: tuple[CostLine, ...] = ()
     """What the planner's own model has cost."""
+    labels: LabelFacts | None = None
+    """Of a classification."""
 
 
 class Draft(NamedTuple):
@@ -65,16 +70,32 @@ class Draft(NamedTuple):
         return cls(Plan.model_validate(kept["plan"]), Recipe.model_validate(kept["recipe"]))
 
 
+class Form(NamedTuple):
+    """What differs between workflows when a plan is drafted."""
+
+    choose: Callable[[Inputs], Choices]
+    resolve: Callable[[Inputs, Choices], Recipe]
+    price: Callable[[Recipe, PriceBook, Band, Decimal], Priced]
+    fields: Callable[[Inputs, Recipe, str, list[str]], dict[str, Any]]
+    """Fields of the plan that the workflow words itself: from inputs, recipe, the band in words, and the cuts."""
+
+
 def draft_plan(inputs: Inputs) -> Draft:
+    """The plan of a supervised fine-tuning. Raises FailedPrecondition when even the smallest is over budget."""
+    return draft_with(Form(choose, resolve, price, _fields), inputs)
+
+
+def draft_with(form: Form, inputs: Inputs) -> Draft:
     """Resolve, price and, if need be, cut. Raises FailedPrecondition when even the smallest plan is over budget."""
     budget, band = budget_of(inputs), fit_band(inputs.context.estimate_ratio, inputs.context.grace_seconds)
     smallest = Decimal(0)
-    for choices, done in cuts(_choose(inputs)):
-        recipe = _resolve(inputs, choices)
-        priced = price(recipe, inputs.context.prices, band, inputs.so_far)
+    for choices, done in cuts(form.choose(inputs)):
+        recipe = form.resolve(inputs, choices)
+        priced = form.price(recipe, inputs.context.prices, band, inputs.so_far)
         smallest = inputs.so_far + priced.cost.total("high")
         if budget is None or smallest <= budget:
-            return Draft(_assemble(inputs, recipe, priced, done, budget, band.text), recipe)
+            fields = form.fields(inputs, recipe, band.text, done)
+            return Draft(_assemble(inputs, recipe, priced, budget, fields | {"cuts": done}), recipe)
     raise FailedPrecondition(
         f"Even the smallest plan may cost up to {show(smallest)}, more than the budget of {show(budget or smallest)}.",
         hint="Raise the budget, name a smaller base model or a smaller dataset.",
@@ -89,7 +110,8 @@ def budget_of(inputs: Inputs) -> Decimal | None:
     return min(given) if given else None
 
 
-def _choose(inputs: Inputs) -> Choices:
+def choose(inputs: Inputs) -> Choices:
+    """Grid, epochs, prompts and hours as they would be without a budget."""
     intent, sides = inputs.intent, inputs.sides
     ranks, rates = intent.get("lora_ranks"), intent.get("learning_rates")
     single = bool(intent.get("skip_sweep"))
@@ -107,9 +129,10 @@ def _choose(inputs: Inputs) -> Choices:
     )
 
 
-def _resolve(inputs: Inputs, choices: Choices) -> Recipe:
+def resolve(inputs: Inputs, choices: Choices) -> Recipe:
+    """The recipe of these choices."""
     sides, sweep = inputs.sides, choices.sweep
-    same = sides.sample.name == sides.train.name and choices.candidates[0].epochs == choices.final_epochs
+    same = sides.sample.name == sides.train.name and all(c.epochs == choices.final_epochs for c in choices.candidates)
     reason = ""
     if sweep and inputs.intent.get("skip_final_training"):
         reason = "you asked to skip the run on the full data"
@@ -154,18 +177,12 @@ def _evaluation_hours(inputs: Inputs, prompts: int, longest: int) -> float:
     return math.ceil((3 * max(times) + 2 * SCALE_TO_ZERO_SECONDS) / 900) / 4
 
 
-def _assemble(
-    inputs: Inputs, recipe: Recipe, priced: Priced, done: list[str], budget: Decimal | None, band: str
-) -> Plan:
-    sides, intent, scale = inputs.sides, inputs.intent, recipe.bases[0].token_scale
-    skipped = {} if recipe.sweep else {Phase.SWEEP: _no_sweep(intent, done)}
-    if not recipe.final:
-        skipped[Phase.TRAIN] = recipe.final_reason
-    return Plan(
-        session=recipe.session,
-        workflow="sft",
-        instruction=inputs.context.instruction,
-        dataset=PlanDataset(
+def _assemble(inputs: Inputs, recipe: Recipe, priced: Priced, budget: Decimal | None, fields: dict[str, Any]) -> Plan:
+    sides, scale = inputs.sides, recipe.bases[0].token_scale
+    shared: dict[str, Any] = {
+        "session": recipe.session,
+        "instruction": inputs.context.instruction,
+        "dataset": PlanDataset(
             source=inputs.source,
             content_hash=inputs.content_hash,
             rows=inputs.rows,
@@ -176,20 +193,28 @@ def _assemble(
             heldout_tokens=round(sides.heldout.tokens * scale),
             sweep_tokens=round(recipe.sample.tokens * scale),
             seed=42,
-            eval_dataset=intent.get("eval_dataset"),
-            split=_split_text(inputs),
+            eval_dataset=inputs.intent.get("eval_dataset"),
+            split=fields.pop("split"),
         ),
-        base_models=[base.name for base in recipe.bases],
-        values=list_values(recipe, intent, inputs.token_method, band),
-        candidates=recipe.candidates,
-        skipped=skipped,
-        findings=inputs.findings,
-        cuts=done,
-        budget=budget,
-        cost=priced.cost.model_copy(update={"lines": [*inputs.planner, *priced.cost.lines]}),
-        grants=priced.grants,
-        expires=inputs.expires,
-    )
+        "base_models": [base.name for base in recipe.bases],
+        "candidates": recipe.candidates,
+        "findings": inputs.findings,
+        "budget": budget,
+        "cost": priced.cost.model_copy(update={"lines": [*inputs.planner, *priced.cost.lines]}),
+        "grants": priced.grants,
+        "expires": inputs.expires,
+    }
+    return Plan.model_validate(shared | fields)
+
+
+def _fields(inputs: Inputs, recipe: Recipe, band: str, done: list[str]) -> dict[str, Any]:
+    skipped = {} if recipe.sweep else {Phase.SWEEP: _no_sweep(inputs.intent, done)}
+    return {
+        "workflow": "sft",
+        "values": list_values(recipe, inputs.intent, inputs.token_method, band),
+        "skipped": skipped if recipe.final else skipped | {Phase.TRAIN: recipe.final_reason},
+        "split": _split_text(inputs),
+    }
 
 
 def _no_sweep(intent: dict[str, Any], done: list[str]) -> str:

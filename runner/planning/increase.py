@@ -1,6 +1,6 @@
 """A new plan for the rest of an approved one that met a limit: priced by the speed that was measured. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 
 from pilotlight.errors import FailedPrecondition
 from pilotlight.money import show, usd
-from pilotlight.plan import Candidate, Increase, Phase, Plan, Stop
+from pilotlight.plan import Candidate, Increase, Phase, Plan, PlanValue, Stop
+from pilotlight.pricebook import PriceBook
 from runner.context import TurnContext
 from runner.planning.choices import FEWEST_PROMPTS, SHORTEST_HOURS
-from runner.planning.costing import Rest, candidate_seconds, final_seconds, price
+from runner.planning.costing import Priced, Rest, candidate_seconds, final_seconds
 from runner.planning.draft import Draft
+from runner.planning.label_requests import measuring_steps
 from runner.planning.pricing import Band, fit_band, price_seconds
 from runner.planning.recipe import Recipe
-from runner.planning.values import list_values
 
 ENOUGH_PERCENT = 10.0
 """From here on, what a run cost so far tells what all of it costs."""
@@ -43,6 +44,11 @@ class Stopped:
     spent: Decimal
     held: Decimal
     expires: datetime
+    price: Callable[[Recipe, PriceBook, Band, Decimal, Rest], Priced]
+    """The workflow's own."""
+    values: Callable[[Recipe, dict[str, Any], str, str], list[PlanValue]]
+    asked: frozenset[str] = frozenset()
+    """Labels of the models whose answers are kept."""
 
 
 class _Choice(NamedTuple):
@@ -57,7 +63,7 @@ def draft_increase(stopped: Stopped) -> Draft:
     for choice in _choices(stopped, recipe):
         rest = _rest(stopped, choice.recipe)
         band = _band(stopped)
-        priced = price(choice.recipe, stopped.context.prices, band, stopped.spent, rest)
+        priced = stopped.price(choice.recipe, stopped.context.prices, band, stopped.spent, rest)
         most = stopped.spent + stopped.held + priced.granted()
         if budget is None or most <= budget:
             increase = Increase(
@@ -69,7 +75,7 @@ def draft_increase(stopped: Stopped) -> Draft:
             )
             changes: dict[str, Any] = {
                 "candidates": choice.recipe.candidates,
-                "values": list_values(choice.recipe, stopped.intent, stopped.token_method, band.text),
+                "values": stopped.values(choice.recipe, stopped.intent, stopped.token_method, band.text),
                 "skipped": _skipped(stopped, choice.recipe),
                 "cuts": choice.cuts,
                 "budget": budget,
@@ -100,9 +106,9 @@ def _measure(stopped: Stopped) -> tuple[Recipe, list[Stop]]:
         if stop.part in ("candidate", "final"):
             stop = _expect(stopped, stop, slower)
         if stop.part == "evaluation" and stop.resource:
-            recipe = recipe.model_copy(update={"evaluation_hours": 2 * recipe.evaluation_hours})
+            recipe = _longer(recipe)
         if stop.resource:
-            recipe = recipe.again(*_steps_of(stop))
+            recipe = recipe.again(*_steps_of(stop, recipe))
         stops.append(stop)
     slowness = recipe.slowness | {base: recipe.slowness.get(base, 1.0) * factor for base, factor in slower.items()}
     return recipe.model_copy(update={"slowness": slowness}), stops
@@ -123,9 +129,16 @@ def _expect(stopped: Stopped, stop: Stop, slower: dict[str, float]) -> Stop:
     return stop.model_copy(update={"expected": expected})
 
 
-def _steps_of(stop: Stop) -> tuple[str, ...]:
+def _longer(recipe: Recipe) -> Recipe:
+    task = recipe.task and recipe.task.model_copy(update={"trial_hours": 2 * recipe.task.trial_hours})
+    return recipe.model_copy(update={"evaluation_hours": 2 * recipe.evaluation_hours, "task": task})
+
+
+def _steps_of(stop: Stop, recipe: Recipe) -> tuple[str, ...]:
     if stop.part == "candidate":
         return (stop.candidate,)
+    if stop.part == "evaluation" and recipe.task is not None:
+        return measuring_steps(recipe, stop.resource)
     return {"final": ("final",), "evaluation": ("eval", "load", "ask"), "deployment": ("deploy", "ask-deployed")}[
         stop.part
     ]
@@ -144,10 +157,13 @@ def _rest(stopped: Stopped, recipe: Recipe) -> Rest:
     """What is still to do, from the phase that stopped on."""
     if stopped.phase is Phase.SWEEP:
         left = [candidate for candidate in recipe.candidates if candidate.id not in stopped.finished]
-        return Rest(left, recipe.candidates, recipe.final, True, "promotion")
+        gate = "promotion" if recipe.sweep else "plan_approval"
+        return Rest(left if recipe.sweep else [], recipe.candidates, recipe.final, True, gate, asked=stopped.asked)
     training = recipe.final and stopped.phase is Phase.TRAIN
-    options = [recipe.candidate(stopped.winner)]
-    return Rest([], options, training, stopped.phase is not Phase.DEPLOY, "plan_approval")
+    options = [recipe.candidate(stopped.winner)] if stopped.winner else []
+    comparing = bool(recipe.task and recipe.task.benchmark_only)
+    asking = stopped.phase is not Phase.DEPLOY
+    return Rest([], options, training, asking, "plan_approval", comparing, stopped.asked)
 
 
 def _choices(stopped: Stopped, recipe: Recipe) -> Iterator[_Choice]:

@@ -8,9 +8,9 @@ from pilotlight.money import show
 from pilotlight.question import Option, QuestionField
 from runner.data.store import load_facts, load_source
 from runner.planning.catalogue import BaseFacts, list_bases, recommend
-from runner.planning.draft import draft_plan
-from runner.planning.prepare import chosen_bases, collect, split_data
+from runner.planning.prepare import chosen_bases
 from runner.turn import Turn
+from runner.workflows import workflow_of
 
 MANAGED = "Managed Fine-Tuning"
 TRAINING_API = "the Training API"
@@ -53,7 +53,7 @@ def build_fields(turn: Turn, intent: dict[str, Any], reason: str) -> list[Questi
         fields.append(_dataset_field(turn))
     if bases and (not known or reason == "base_model"):
         fields.append(_base_field(turn, intent, bases))
-    if fields and not intent.get("evaluation"):
+    if fields and not intent.get("evaluation") and intent.get("workflow") != "classification":
         fields.append(_EVALUATION)
     if reason == "evaluation":
         fields.append(_EVALUATION)
@@ -119,8 +119,7 @@ def _scale(turn: Turn) -> float:
 def _option_cost(turn: Turn, intent: dict[str, Any], base: BaseFacts) -> str:
     """The preview's total for this base, or why there is none."""
     try:
-        sides = split_data(turn, intent)
-        plan = draft_plan(collect(turn, intent, sides, [base], 1)).plan
+        plan = workflow_of(intent).draft(turn, intent, [base], 1).plan
     except FailedPrecondition as error:
         return error.message
     if plan.cost.unknown:

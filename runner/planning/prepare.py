@@ -29,8 +29,15 @@ def split_data(turn: Turn, intent: dict[str, Any]) -> Sides:
     return make_sides(turn.workspace, prefix, source, evaluation, rows, intent.get("train_fraction"))
 
 
-def collect(turn: Turn, intent: dict[str, Any], sides: Sides, bases: list[BaseFacts], generation: int) -> Inputs:
-    """Everything draft_plan() needs."""
+def collect(
+    turn: Turn,
+    intent: dict[str, Any],
+    sides: Sides,
+    bases: list[BaseFacts],
+    generation: int,
+    without: tuple[str, ...] = (),
+) -> Inputs:
+    """Everything draft_plan() needs; kinds of findings named in `without` are left out."""
     facts = load_facts(turn.workspace, "train") or {}
     source = _source(turn, "train")
     evaluation = load_source(turn.workspace, "eval") if intent.get("eval_dataset") else None
@@ -45,7 +52,7 @@ def collect(turn: Turn, intent: dict[str, Any], sides: Sides, bases: list[BaseFa
         source=source.name,
         content_hash=str(facts.get("content_hash", "")),
         rows=source.profile.rows,
-        findings=[finding.sentence() for finding in list_findings(source, evaluation, scaled)],
+        findings=[f.sentence() for f in list_findings(source, evaluation, scaled) if f.code not in without],
         token_method=str(facts.get("token_method", "")),
         sides=sides,
         bases=scaled,
@@ -57,9 +64,12 @@ def collect(turn: Turn, intent: dict[str, Any], sides: Sides, bases: list[BaseFa
 
 
 def chosen_bases(intent: dict[str, Any], bases: list[BaseFacts]) -> tuple[list[BaseFacts], list[str]]:
-    """The base models that the intent names, and the names that this platform does not know."""
+    """The base models that the intent names, and the names that this platform does not know.
+
+    A classification never takes all of them [A180].
+    """
     wanted = [str(name) for name in intent.get("base_models") or []]
-    if intent.get("sweep_base_models") and not wanted:
+    if intent.get("sweep_base_models") and not wanted and intent.get("workflow") != "classification":
         return bases, []
     found = [(name, find_base(name, bases)) for name in wanted]
     known = {base.name: base for _, base in found if base is not None}

@@ -24,6 +24,22 @@ class DataSide(BaseModel):
     mean_answer_tokens: int = 0
 
 
+class LabelTask(BaseModel):
+    """What a classification predicts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    labels: list[str]
+    multi: bool
+    choices: list[list[str]]
+    """The answers among which a model chooses when it is not free in what it writes: each a set of labels."""
+    trial_hours: float
+    """How long the deployment of the candidates may run."""
+    benchmark_only: bool = False
+    strongest: str = ""
+    """Name of the base model that is tuned; empty until the benchmark of several has told."""
+
+
 class Recipe(BaseModel):
     """A plan resolved to names and numbers."""
 
@@ -56,6 +72,27 @@ class Recipe(BaseModel):
     """By name: how often a step was begun before and ended at its approved limit."""
     slowness: dict[str, float] = {}
     """By base model: how many times longer than the platform's speed says its training was measured to take."""
+
+    workflow: str = "sft"
+    task: LabelTask | None = None
+    """Set when the workflow is classification."""
+
+    @property
+    def labels(self) -> LabelTask:
+        """The task. Raises ValueError where the plan predicts no labels."""
+        if self.task is None:
+            raise ValueError(f"a {self.workflow} plan predicts no labels")
+        return self.task
+
+    def tuning(self, base: str) -> "Recipe":
+        """This recipe with `base` as the base model of all its candidates."""
+        candidates = [candidate.model_copy(update={"base_model": base}) for candidate in self.candidates]
+        task = self.labels.model_copy(update={"strongest": base})
+        return self.model_copy(update={"candidates": candidates, "task": task})
+
+    def tunings(self) -> "list[Recipe]":
+        """One for each base model that may be tuned yet."""
+        return [self] if self.labels.strongest else [self.tuning(base.name) for base in self.bases]
 
     def base(self, name: str) -> BaseFacts:
         """The facts of one of the plan's base models."""

@@ -31,7 +31,7 @@ def tuned_model(recipe: Recipe, candidate: Candidate) -> str:
 
 def evaluation_deployment(recipe: Recipe, candidate: Candidate) -> Call:
     """The base model with addons enabled: base and tuned model are asked on the same replica [P71]."""
-    return _deployment(recipe, recipe.step("eval"), candidate.base_model, {"enableAddons": True})
+    return deployment(recipe, recipe.step("eval"), candidate.base_model, {"enableAddons": True})
 
 
 def lora_load(recipe: Recipe, candidate: Candidate) -> Call:
@@ -44,7 +44,7 @@ def lora_load(recipe: Recipe, candidate: Candidate) -> Call:
 
 def final_deployment(recipe: Recipe, candidate: Candidate) -> Call:
     """The tuned model itself, merged live into its base [P71]."""
-    return _deployment(recipe, recipe.step("deploy"), tuned_model(recipe, candidate), {})
+    return deployment(recipe, recipe.step("deploy"), tuned_model(recipe, candidate), {})
 
 
 def question_body(recipe: Recipe, model: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -76,7 +76,8 @@ def _job(recipe: Recipe, candidate: Candidate, step: str, dataset: str, epochs: 
     return Call(step, CREATE_JOB, "POST", path, {"supervisedFineTuningJobId": identifier}, body)
 
 
-def _deployment(recipe: Recipe, step: str, model: str, more: dict[str, Any]) -> Call:
+def deployment(recipe: Recipe, step: str, model: str, more: dict[str, Any]) -> Call:
+    """A deployment of one replica at most that sleeps when it is idle."""
     identifier = external_id(recipe.session, step)
     body: dict[str, Any] = {
         "displayName": identifier,

@@ -21,6 +21,27 @@ def list_values(recipe: Recipe, intent: dict[str, Any], token_method: str, band:
     ]
 
 
+def list_label_values(recipe: Recipe, intent: dict[str, Any], token_method: str, band: str) -> list[PlanValue]:
+    """The same of a classification."""
+    only = recipe.labels.benchmark_only
+    rules = "its accuracy by choice; a tie (the interval of the paired difference contains 0) goes to the "
+    asked = "greedy and free, and by the log-probabilities of the answers; the same rows for every model"
+    values = [
+        *_data_values(recipe, intent, token_method),
+        *[value for base in recipe.bases for value in _base_values(base, recipe)],
+        _value("heldout_asked", "Held-out rows that are asked", recipe.prompts, "default", asked),
+    ]
+    if not only and len(recipe.bases) > 1:
+        values.append(_value("tuned_base", "Base model to tune", "the strongest", "default", f"{rules}smaller"))
+    if not only:
+        values += [
+            *_training_values(recipe, intent),
+            _value("winner", "Winner by", "accuracy", "default", f"{rules}smaller adapter"),
+        ]
+        values += _deployment_values(recipe)
+    return [*values, _value("range", "Cost range", "low to high", "default", band)]
+
+
 def _value(name: str, label: str, value: Scalar | list[Scalar], origin: Origin, note: str = "") -> PlanValue:
     return PlanValue(name=name, label=label, value=value, source=origin, note=note)
 
@@ -97,11 +118,17 @@ def _steps(recipe: Recipe) -> PlanValue:
 
 
 def _result_values(recipe: Recipe, intent: dict[str, Any], band: str) -> list[PlanValue]:
-    window = f"sleeps after {SCALE_TO_ZERO_SECONDS // 60} idle minutes; the first request wakes it"
     return [
         _value("evaluation", "Winner by", "validation loss", _origin(intent, "evaluation"), "on the held-out side"),
         _value("prompts", "Held-out prompts for task metrics", recipe.prompts, "default", "greedy, base and tuned"),
+        *_deployment_values(recipe),
+        _value("range", "Cost range", "low to high", "default", band),
+    ]
+
+
+def _deployment_values(recipe: Recipe) -> list[PlanValue]:
+    window = f"sleeps after {SCALE_TO_ZERO_SECONDS // 60} idle minutes; the first request wakes it"
+    return [
         _value("deployment", "Deployment", "one replica at most, the tuned model merged in", "default", window),
         _value("deployment_hours", "Deployment approved for", recipe.deployment_hours, "default", "hours"),
-        _value("range", "Cost range", "low to high", "default", band),
     ]

@@ -77,6 +77,21 @@ def test_base_models_and_a_job_that_is_only_shown(line: CommandLine):
         "loraRank": 8,
     }
     assert line.read("sftj", "list", "-o", "json") == "[]\n"
+    printed = line.read(
+        *("dpoj", "create", "--base-model", "ember-1m", "--dataset", "d", "--output-model", "m", "--beta", "0.3"),
+        *("--method", "ORPO", "--evaluation-dataset", "e", "--epochs", "2", "--dry-run"),
+    )
+    assert json.loads(printed.partition("\n")[2]) == {
+        "dataset": "accounts/local/datasets/d",
+        "evaluationDataset": "accounts/local/datasets/e",
+        "lossConfig": {"method": "ORPO", "klBeta": 0.3},
+        "trainingConfig": {
+            "baseModel": "accounts/fireworks/models/ember-1m",
+            "outputModel": "accounts/local/models/m",
+            "epochs": 2.0,
+        },
+    }
+    assert line.read("dpoj", "list", "-o", "json") == "[]\n"
     assert line.read("list", "deployments") == "None found.\n"
 
 

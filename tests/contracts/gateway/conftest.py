@@ -22,12 +22,13 @@ from starlette.routing import Route
 from agent.protocol import guard
 from gateway import Gateway, PlatformClient, Principal, RpcRecord, grants
 from pilotlight.clock import now, to_rfc3339
-from pilotlight.database import open_engine
 from pilotlight.plan import GrantSpec, Phase, Plan, Rule
 from pilotlight.pricebook import PriceBook
 from pilotlight.settings import Settings
 from tests.fixtures import plans
 from tests.fixtures.asgi import serving
+from tests.fixtures.databases import Databases
+from tests.fixtures.fence import Turnstile, every_turn
 
 KEY = "fw_the_platform_key_that_must_never_be_seen"
 SESSION = "1779157376-41e1"
@@ -207,13 +208,14 @@ class Bench:
     settings: Settings
     serve: Callable[[Principal], httpx.Client]
     me: httpx.Client
+    fence: Turnstile
 
     def in_process(self, work: Callable[[Gateway], Awaitable[Any]], url: str = "") -> Any:
         """Run `work` with a gateway of its own on the same database, in a loop of its own."""
 
         async def run() -> Any:
             async with PlatformClient(url or self.platform.url) as upstream:
-                gateway = Gateway(self.engine, self.settings, upstream, self.gateway.listener)
+                gateway = Gateway(self.engine, self.settings, upstream, self.gateway.listener, is_running=every_turn)
                 try:
                     return await work(gateway)
                 finally:
@@ -287,16 +289,16 @@ def stage() -> Generator[Stage]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, stage: Stage) -> Generator[Bench]:
+def bench(tmp_path: Path, stage: Stage, databases: Databases) -> Generator[Bench]:
     """A gateway with its own database behind the front, and an empty recording platform behind it."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'control.db'}")
-    platform, told = RecordingPlatform(url=stage.platform_url), list[RpcRecord]()
+    engine = databases.open(tmp_path / "control.db")
+    platform, told, fence = RecordingPlatform(url=stage.platform_url), list[RpcRecord](), Turnstile()
     settings = Settings(home=tmp_path, account="acme", platform_key=SecretStr(KEY))
 
     async def listen(record: RpcRecord) -> None:
         told.append(record)
 
-    gateway = Gateway(engine, settings, stage.upstream, listen)
+    gateway = Gateway(engine, settings, stage.upstream, listen, is_running=fence)
     fronts, clients = {"0": ME}, list[httpx.Client]()
 
     async def enter(scope: Any, receive: Any, send: Any) -> None:
@@ -312,7 +314,7 @@ def bench(tmp_path: Path, stage: Stage) -> Generator[Bench]:
 
     stage.platform, stage.front = platform.app(), enter
     clients.append(httpx.Client(base_url=stage.front_url, timeout=30))
-    yield Bench(engine, gateway, platform, told, settings, serve, clients[0])
+    yield Bench(engine, gateway, platform, told, settings, serve, clients[0], fence)
     for client in clients:
         client.close()
     gateway.close()

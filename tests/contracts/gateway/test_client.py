@@ -18,6 +18,7 @@ from gateway import Gateway, PlatformClient, Principal
 from gateway.client import NotSent
 from gateway.upstream import Upstream, visible_headers
 from pilotlight.errors import Internal, Unavailable
+from tests.fixtures.fence import every_turn
 from tests.fixtures.raw_platform import RawPlatform, against, always, answer
 
 ME = Principal("session", "acme", session="1779157376-41e1", user="ann")
@@ -196,7 +197,7 @@ def test_a_broken_answer_is_an_unknown_outcome_and_keeps_its_reservation(
     bench.approve(job_grant())
 
     async def work(platform: RawPlatform, client: PlatformClient) -> None:
-        gateway = Gateway(bench.engine, bench.settings, client)
+        gateway = Gateway(bench.engine, bench.settings, client, is_running=every_turn)
         found = await create_job(gateway, job_body())
         assert (found["code"], found["error"]["status"]) == (503, "UNAVAILABLE")
         assert "cannot be reached" not in found["error"]["message"]
@@ -214,7 +215,7 @@ def test_a_silent_platform_is_an_unknown_outcome(bench: Any, job_grant: Any, job
         return None
 
     async def work(platform: RawPlatform, client: PlatformClient) -> None:
-        gateway = Gateway(bench.engine, bench.settings, client)
+        gateway = Gateway(bench.engine, bench.settings, client, is_running=every_turn)
         assert (await create_job(gateway, job_body()))["code"] == 503
         await asyncio.wait_for(platform.ended.wait(), 5)
         gateway.close()
@@ -228,7 +229,7 @@ def test_a_platform_that_is_not_there_gives_everything_back(bench: Any, job_gran
 
     async def run() -> None:
         async with PlatformClient("http://127.0.0.1:9") as nowhere:
-            gateway = Gateway(bench.engine, bench.settings, nowhere)
+            gateway = Gateway(bench.engine, bench.settings, nowhere, is_running=every_turn)
             found = await create_job(gateway, job_body())
             assert (found["code"], "cannot be reached" in found["error"]["message"]) == (503, True)
             gateway.close()
@@ -237,7 +238,7 @@ def test_a_platform_that_is_not_there_gives_everything_back(bench: Any, job_gran
     assert (bench.cost().reserved, bench.cost().lines[0].calls) == (Decimal(0), 0)
 
     async def again(platform: RawPlatform, client: PlatformClient) -> None:
-        gateway = Gateway(bench.engine, bench.settings, client)
+        gateway = Gateway(bench.engine, bench.settings, client, is_running=every_turn)
         assert (await create_job(gateway, job_body()))["code"] == 200
         assert len(platform.requests) == 1
         gateway.close()
@@ -254,7 +255,7 @@ def test_waiting_in_vain_for_a_connection_means_not_sent(bench: Any, job_grant: 
         writer.write(head)
 
     async def work(platform: RawPlatform, client: PlatformClient) -> None:
-        gateway = Gateway(bench.engine, bench.settings, client)
+        gateway = Gateway(bench.engine, bench.settings, client, is_running=every_turn)
         endless = await client.send("GET", MODEL, {})
         found = await create_job(gateway, job_body())
         assert (found["code"], "cannot be reached" in found["error"]["message"]) == (503, True)

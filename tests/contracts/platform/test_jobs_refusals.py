@@ -9,7 +9,9 @@ from pydantic.alias_generators import to_camel
 from local_platform.deployments.adapters import DeployedModelRequest
 from local_platform.deployments.fields import DeploymentRequest
 from local_platform.jobs.fields import JobRequest
-from tests.fixtures.platform import PlatformServer
+from local_platform.jobs.loss import PreferenceRequest
+from tests.fixtures.platform import PlatformServer, upload_rows
+from tests.fixtures.training import preferences
 
 ODD: list[Any] = [
     None,
@@ -35,6 +37,12 @@ BASE = "accounts/fireworks/models/tiny-base"
 JOB = {"dataset": "chats", "baseModel": BASE, "outputModel": "odd-output"}
 CASES: list[tuple[str, str, dict[str, Any], list[str]]] = [
     ("POST", "supervisedFineTuningJobs?supervisedFineTuningJobId=odd", JOB, list(JobRequest.model_fields)),
+    (
+        "POST",
+        "dpoJobs?dpoJobId=odd",
+        {"dataset": "odd-pairs", "trainingConfig": {"baseModel": BASE, "outputModel": "odd-output"}},
+        list(PreferenceRequest.model_fields),
+    ),
     ("POST", "deployments?validateOnly=true", {"baseModel": BASE}, list(DeploymentRequest.model_fields)),
     ("PATCH", "deployments/odd", {"baseModel": BASE}, list(DeploymentRequest.model_fields)),
     ("POST", "deployedModels", {"model": "odd", "deployment": "odd"}, list(DeployedModelRequest.model_fields)),
@@ -54,6 +62,8 @@ def test_odd_values_are_refused_or_harmless(
     fields: list[str],
 ) -> None:
     with platform_server.http() as http:
+        if "dpo" in path:
+            upload_rows(platform_server, "odd-pairs", preferences(3))
         http.post("/v1/accounts/acme/deployments?deploymentId=odd", json={"baseModel": BASE})
         for field in fields:
             for value in ODD:
@@ -65,12 +75,12 @@ def test_odd_values_are_refused_or_harmless(
                     assert set(answer.json()) == {"code", "message", "details"}
                     assert 10 < len(answer.json()["message"]) < 1000
                 elif "Jobs" in path:
-                    http.delete("/v1/accounts/acme/supervisedFineTuningJobs/odd").raise_for_status()
+                    http.delete(f"/v1/accounts/acme/{path.split('?')[0]}/odd").raise_for_status()
         http.delete("/v1/accounts/acme/deployments/odd?hard=true&ignoreChecks=true")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"[]", b'{"a": NaN}', b'{"displayName": "\\ud800"}', b"\xff"])
-@pytest.mark.parametrize("path", ["supervisedFineTuningJobs", "deployments", "deployedModels"])
+@pytest.mark.parametrize("path", ["supervisedFineTuningJobs", "dpoJobs", "deployments", "deployedModels"])
 def test_malformed_bodies_are_refused(platform_server: PlatformServer, path: str, body: bytes) -> None:
     with platform_server.http() as http:
         answer = http.post(f"/v1/accounts/acme/{path}", content=body, headers={"Content-Type": "application/json"})

@@ -10,6 +10,8 @@ from sqlmodel import select
 from agent.calls import CallLog
 from agent.context import Control
 from agent.dispatch import Dispatcher
+from agent.feeds import Feeds
+from agent.fencing import is_running
 from agent.store import reading
 from agent.tables import EventRow
 from agent.turn_api import append_events
@@ -29,8 +31,10 @@ def test_a_runner_cannot_take_the_key_of_a_refused_call(desk: Desk) -> None:
     method, resource, rule, reason = "DeleteModel", "accounts/acme/models/m", "manifest", "not in the manifest"
     same = canonical_json([method, resource, False, rule, reason])
     key = "rpc/" + hashlib.sha256(same.encode()).hexdigest()[:24]
-    gateway = Gateway(desk.engine, desk.settings, PlatformClient(""))
-    control = Control(desk.settings, desk.engine, gateway, Dispatcher(desk.engine, desk.settings, _refuse))
+    platform = PlatformClient("")
+    gateway = Gateway(desk.engine, desk.settings, platform, is_running=is_running)
+    dispatcher = Dispatcher(desk.engine, desk.settings, _refuse)
+    control = Control(desk.settings, desk.engine, gateway, dispatcher, platform, Feeds(desk.engine))
     squatter = NewEvent(type="status_info", payload={"text": "nothing happened"}, key=key)
     append_events(control, turn, NewEvents(events=[squatter, squatter]))
     gateway.close()

@@ -52,6 +52,16 @@ def test_present_workspace_is_left_alone(workspace: Workspace) -> None:
     assert (workspace.work / "plan.md").read_text() == "newer"
 
 
+def test_files_that_are_not_those_of_the_last_turn_are_not_used(workspace: Workspace) -> None:
+    """The last turn was on another machine, or its process may still be writing here: into the folder that it has."""
+    workspace.snapshots.save(workspace.work)
+    with (workspace.work / "plan.md").open("w") as zombie:
+        workspace.prepare(turn=2, resident=False)
+        zombie.write("written late")
+    assert (workspace.work / "plan.md").read_text() == "plan 1"
+    assert sorted(path.name for path in workspace.folder.iterdir()) == ["snapshots", "work"]
+
+
 def test_first_turn_starts_empty_and_a_later_one_without_a_snapshot_says_what_to_do(workspace: Workspace) -> None:
     lose(workspace)
     workspace.prepare(turn=1)

@@ -12,6 +12,8 @@ from cli.grammar import normalise
         ("users list", "user list"),
         ("get supervised-fine-tuning-job j", "sftj get j"),
         ("list supervised-fine-tuning-jobs --filter x", "sftj list --filter x"),
+        ("create dpo-job --dataset d", "dpoj create --dataset d"),
+        ("list dpojs", "dpoj list"),
         ("create session -n hi", "session create -n hi"),
         ("create api-key --key-name k", "api-key create --key-name k"),
         ("dataset create -a acct id file", "-a acct dataset create id file"),

@@ -22,6 +22,7 @@ def row(*messages: Any, **extra: Any) -> bytes:
 
 GOOD = chat("What is 2 + 2?", "4")
 USER, ANSWER = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
+OTHER = {"role": "assistant", "content": "What?"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {}}}]
 
@@ -39,6 +40,13 @@ def pair(**fields: Any) -> bytes:
     }
     lines = [json.dumps(good)] * 3 + [json.dumps({**good, **fields})]
     return "\n".join(lines).encode()
+
+
+def sides(one: Any, two: Any, **fields: Any) -> bytes:
+    """As pair, in the other format."""
+    rows = [{"chosen": {"messages": [USER, ANSWER]}, "rejected": {"messages": [USER, OTHER]}} for _ in range(4)]
+    rows[3] = {"chosen": {"messages": one}, "rejected": {"messages": two}, **fields}
+    return "\n".join(json.dumps(row) for row in rows).encode()
 
 
 def image(url: Any) -> dict[str, Any]:
@@ -88,6 +96,28 @@ FILES: dict[str, tuple[bytes, str, int, str]] = {
     "pair of a user": (pair(preferred_output=[USER]), "preference_pair", 4, "assistant"),
     "pair of equals": (pair(preferred_output=[ANSWER], non_preferred_output=[ANSWER]), "equal_pair", 4, "same"),
     "pair without input": (pair(input={}), "preference_pair", 4, "input"),
+    "pair without a prompt": (pair(input={"messages": []}), "empty_messages", 4, "input.messages"),
+    "pair with an empty answer": (pair(preferred_output=[{**ANSWER, "content": ""}]), "empty_content", 4, "preferred"),
+    "pair with an unknown role": (pair(input={"messages": [{**USER, "role": "human"}]}), "unknown_role", 4, "human"),
+    "pair whose prompt is answered": (pair(input={"messages": [USER, ANSWER]}), "prompt_answered", 4, "answered"),
+    "pair of equals but for the weight": (
+        pair(preferred_output=[{**ANSWER, "weight": 1}], non_preferred_output=ANSWER),
+        "equal_pair",
+        4,
+        "same",
+    ),
+    "pair of negative weight": (pair(weight=-1.0), "negative_weight", 4, "Swap"),
+    "sides of two prompts": (sides([USER, ANSWER], [{**USER, "content": "Ho"}, OTHER]), "differing_prompts", 4, "same"),
+    "sides of different tools": (
+        sides([USER, ANSWER], [USER, OTHER], rejected={"messages": [USER, OTHER], "tools": TOOLS}),
+        "differing_prompts",
+        4,
+        "tools",
+    ),
+    "side without an answer": (sides([USER, ANSWER], [USER]), "preference_pair", 4, "rejected does not end"),
+    "side without a prompt": (sides([ANSWER], [OTHER]), "preference_pair", 4, "chosen has no message before"),
+    "side that answers twice": (sides([USER, ANSWER, ANSWER], [USER, ANSWER, OTHER]), "prompt_answered", 4, "chosen"),
+    "only one side": (sides([USER, ANSWER], None), "preference_pair", 4, "rejected"),
 }
 
 # name: (the fourth line, code, part of the message)
@@ -208,6 +238,22 @@ WARNINGS: dict[str, tuple[bytes, str, str]] = {
     ),
 }
 
+# name: (file, code, part of the message): accepted at upload, shown at inspection
+PAIR_WARNINGS: dict[str, tuple[bytes, str, str]] = {
+    "a difference in white space": (
+        pair(preferred_output=[{**ANSWER, "content": " no\n"}]),
+        "almost_equal_pair",
+        "white",
+    ),
+    "fields of both formats": (
+        sides([USER, ANSWER], [USER, OTHER], input={"messages": [USER]}),
+        "mixed_pair_fields",
+        "remove the others",
+    ),
+    "a prompt without a user": (pair(input={"messages": [{**USER, "role": "system"}]}), "missing_user", "unprompted"),
+    "an unknown field": (pair(score=1), "unknown_field", "score"),
+}
+
 
 @pytest.mark.parametrize("name", FILES)
 def test_broken_file_is_found(name: str) -> None:
@@ -228,6 +274,13 @@ def test_odd_line_is_warned_of(name: str) -> None:
     assert scan(io.BytesIO(between(line))).errors == 0
 
 
+@pytest.mark.parametrize("name", PAIR_WARNINGS)
+def test_odd_pair_is_warned_of(name: str) -> None:
+    data, code, text = PAIR_WARNINGS[name]
+    assert_found(data, code, 4, text, Severity.WARNING)
+    assert scan(io.BytesIO(data)).errors == 0
+
+
 @pytest.mark.parametrize(
     ("data", "code"), [(b"\xef\xbb\xbf" + between(GOOD), "bom"), (between(GOOD).replace(b"\n", b"\r\n"), "crlf")]
 )
@@ -238,7 +291,9 @@ def test_marks_of_the_first_line_are_warned_of(data: bytes, code: str) -> None:
 
 
 def test_the_corpus_covers_every_code_but_the_row_limit() -> None:
-    covered = {entry[1] for entry in [*FILES.values(), *LINES.values(), *WARNINGS.values()]} | {"bom", "crlf"}
+    covered = {
+        entry[1] for entry in [*FILES.values(), *LINES.values(), *WARNINGS.values(), *PAIR_WARNINGS.values()]
+    } | {"bom", "crlf"}
     assert set(CODES) - covered == {"too_many_rows"}
     assert len(FILES) + len(LINES) + len(WARNINGS) >= 100
 

@@ -60,6 +60,26 @@ def test_every_name_in_a_body_is_checked(field: str, value: Any, rule: str) -> N
     assert verdict.rule == rule, verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("body", "rule"),
+    [
+        ({"evaluationDataset": "accounts/acme/datasets/d", "lossConfig": {"method": "ORPO", "klBeta": 0.1}}, "allowed"),
+        ({"evaluationDataset": "accounts/other/datasets/d"}, "account"),
+        ({"evaluationDataset": "d"}, "body"),
+        ({"trainingConfig": {"warmStartFrom": "accounts/other/models/m"}}, "account"),
+        ({"trainingConfig": {"outputModel": "accounts/fireworks/models/m"}}, "account"),
+        ({"trainingConfig": {"evaluationDataset": "accounts/acme/datasets/d"}}, "body"),
+        ({"lossConfig": {"method": 1}}, "body"),
+        ({"lossConfig": {"beta": 0.1}}, "body"),
+        ({"lossConfig": {"klBeta": "0.1"}}, "body"),
+        ({"lossConfig": {"dpo": {"referenceModel": "accounts/other/models/m"}}}, "account"),
+    ],
+)
+def test_every_name_in_a_preference_job_is_checked(body: dict[str, Any], rule: str) -> None:
+    verdict = ask("POST", "/v1/accounts/acme/dpoJobs", body)
+    assert verdict.rule == rule, verdict.reason
+
+
 @pytest.mark.parametrize("value", ["1e999", "-1e999", "NaN", "Infinity", '"\\ud800"', "9" * 5000, "1.", "01", "'x'"])
 def test_numbers_and_strings_that_are_not_json_are_refused(value: str) -> None:
     for caller in (SESSION, Caller("acme", "ann")):

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from local_platform.training.forward import build_network
 from local_platform.training.model import Device, add_adapter, load_base, trainable
 from local_platform.training.packing import Budget, Plan, build_pack, fill
+from local_platform.training.pairs import Pairs
 from local_platform.training.rows import Example, Rows, RowsBuilder, load_rows, save_rows
 from local_platform.training.schedule import learning_rate
 from local_platform.training.spec import JobSpec
@@ -109,6 +110,18 @@ def alike_rows(begin: int, lengths: list[int]) -> Rows:
     return builder.build()
 
 
+def pair_rows(sizes: list[tuple[int, int, int]], begin: int = 0) -> Pairs:
+    """Pairs of (prompt, preferred, other) random tokens; all prompts begin with the same `begin` tokens."""
+    rng, builder = np.random.default_rng(6), RowsBuilder()
+    start = [int(token) for token in rng.integers(0, 250, begin)]
+    for index, (prompt, *answers) in enumerate(sizes):
+        question = [*start, *(int(token) for token in rng.integers(0, 250, prompt))]
+        for length in answers:
+            ids = [*question, *(int(token) for token in rng.integers(0, 250, length))]
+            builder.add(Example(ids, [(len(question), len(ids))], 1.0, index, index + 1))
+    return Pairs(builder.build())
+
+
 CASES = {
     "equal": random_rows([7, 7, 7]),
     "mixed": random_rows([30, 2, 9, 31, 17]),
@@ -122,13 +135,27 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("rows", CASES.values(), ids=CASES)
+PAIR_CASES = {
+    "one pair": pair_rows([(40, 9, 12)]),
+    "pairs": pair_rows([(40, 9, 12), (12, 3, 30), (25, 7, 7)]),
+    "pairs of all lengths": pair_rows([(9, 200, 3), (150, 4, 90), (30, 8, 8), (60, 3, 150)]),
+    "pairs that share too little": pair_rows([(4, 9, 12), (30, 5, 6), (8, 3, 4)]),
+    "pairs that all begin alike": pair_rows([(30, 9, 12), (12, 60, 5), (25, 7, 7)], begin=20),
+}
+ALL_CASES = {name: (rows, None) for name, rows in CASES.items()} | {
+    name: (pairs.rows, pairs.common) for name, pairs in PAIR_CASES.items()
+}
+
+
+@pytest.mark.parametrize(("rows", "common"), ALL_CASES.values(), ids=ALL_CASES)
 @pytest.mark.parametrize("fast", [True, False], ids=["fast layers", "plain layers"])
-def test_packed_equals_one_row_at_a_time(make_spec: SpecMaker, rows: Rows, fast: bool) -> None:
+def test_packed_equals_one_row_at_a_time(
+    make_spec: SpecMaker, rows: Rows, common: np.ndarray | None, fast: bool
+) -> None:
     """Losses and gradients, row by row, against transformers' own attention and PEFT's own layers on single rows."""
     spec = make_spec(lora_alpha_ratio=8.0)
     device = CPU if fast else Device(torch.device("cpu"), torch.float64)
-    packed, gradients = packed_losses(spec, rows, device)
+    packed, gradients = packed_losses(spec, rows, common, device)
     single, expected = single_losses(spec, rows)
     torch.testing.assert_close(packed, single, rtol=1e-5, atol=1e-5)
     for ours, theirs in zip(gradients, expected, strict=True):
@@ -145,9 +172,11 @@ def adapted(spec: JobSpec, device: Device) -> tuple[PreTrainedModel, PeftModel]:
     return base, model
 
 
-def packed_losses(spec: JobSpec, rows: Rows, device: Device) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def packed_losses(
+    spec: JobSpec, rows: Rows, common: np.ndarray | None, device: Device
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
     _, model = adapted(spec, device)
-    losses = build_network(model, device).losses(build_pack(rows, np.arange(len(rows)), device.device))
+    losses = build_network(model, device).losses(build_pack(rows, np.arange(len(rows)), device.device, common))
     losses.sum().backward()
     return losses, [grad for parameter in trainable(model) if (grad := parameter.grad) is not None]
 
@@ -171,6 +200,16 @@ def test_a_common_beginning_is_kept_once() -> None:
     assert pack.ids.shape[1] == 40 + 20 + 25 + 22 - 3
     assert pack.positions[0, 40:60].tolist() == [*range(40, 59), 40]
     assert pack.layout.shared == 40
+
+
+def test_a_pairs_prompt_is_kept_once_but_for_its_last_token() -> None:
+    """The last one predicts the first token of two answers."""
+    pairs = pair_rows([(40, 20, 30), (50, 4, 6)])
+    assert pairs.common.tolist() == [39, 49]
+    pack = build_pack(pairs.rows, np.arange(4), CPU.device, pairs.common)
+    assert pack.ids.shape[1] == sum([60, 70, 54, 56]) - 39 - 49 - 4
+    assert pack.positions[0, 59 : 59 + 3].tolist() == [39, 40, 41]
+    assert np.bincount(pack.row.numpy()).tolist() == [20, 30, 4, 6]
 
 
 def test_a_trained_token_is_never_shared() -> None:

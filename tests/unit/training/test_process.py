@@ -7,17 +7,9 @@ from typing import Any
 import torch
 
 from local_platform.training.spec import JobSpec
-from tests.fixtures.training import SpecMaker, adapter_of, colours, metrics_of, progress_of, start
+from tests.fixtures.training import SpecMaker, adapter_of, colours, metrics_of, progress_of, start, wait_for_step
 
 Run = Callable[[JobSpec], dict[str, Any]]
-
-
-def wait_for_step(spec: JobSpec, step: int) -> None:
-    """Until metrics.jsonl has that training step."""
-    metrics, deadline = spec.work_directory / "metrics.jsonl", time.monotonic() + 120
-    while not (metrics.exists() and f'"step": {step}, ' in metrics.read_text()):
-        assert time.monotonic() < deadline, progress_of(spec)
-        time.sleep(0.01)
 
 
 def test_killed_stopped_and_resumed_equals_uninterrupted(make_spec: SpecMaker, run: Run) -> None:

@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 
 from local_platform.training.checkpoint import Position, load_checkpoint, save_checkpoint
-from local_platform.training.evaluation import Evaluator
-from local_platform.training.job import load_data, load_tokenizer
+from local_platform.training.clock import Clock
+from local_platform.training.data import load_tokenizer
+from local_platform.training.forward import build_network
 from local_platform.training.loop import Loop, Outputs
 from local_platform.training.model import add_adapter, choose_device, load_base, prepare_process, vocabulary_size
 from local_platform.training.packing import Budget, Plan
 from local_platform.training.progress import Metrics, Progress
 from local_platform.training.signals import Stopped, StopSignal
 from local_platform.training.spec import JobSpec
+from local_platform.training.task import read_task
 from pilotlight.errors import FailedPrecondition
-from tests.fixtures.training import SpecMaker, colours
+from tests.fixtures.training import SpecMaker, colours, preferences
 
 
 @pytest.fixture(autouse=True)
@@ -44,11 +46,13 @@ def run_loop(spec: JobSpec, stop: StopSignal) -> Position:
     device, progress = choose_device(spec), Progress(spec.work_directory / "progress.json")
     prepare_process(spec, device)
     base = load_base(spec, device)
-    rows, held_out = load_data(spec, load_tokenizer(spec), vocabulary_size(base), progress)
-    assert held_out is not None
     budget = Budget(0, spec.batch_size_samples)
-    plan = Plan(rows.lengths, budget, 1, spec.epochs, spec.seed)
-    loop = Loop(spec, device, add_adapter(base, spec), rows, plan, Evaluator(held_out, budget, device))
+    load_task = read_task(spec, load_tokenizer(spec), vocabulary_size(base), progress, budget)
+    network = build_network(add_adapter(base, spec), device)
+    task = load_task(network, Clock())
+    assert task.evaluator is not None
+    plan = Plan(task.objective.lengths, budget, 1, spec.epochs, spec.seed)
+    loop = Loop(spec, network, task.objective, plan, task.evaluator)
     if checkpoint := load_checkpoint(spec.work_directory, spec.digest()):
         loop.restore(checkpoint)
     if isinstance(stop, StopAt):
@@ -67,13 +71,16 @@ FIELDS: dict[str, Any] = {
     "rows": colours(36), "epochs": 3, "batch_size_samples": 4, "eval_auto_carveout": True, "eval_interval_steps": 3,
     "early_stop": True,
 }  # fmt: skip
+PAIRS: dict[str, Any] = FIELDS | {"rows": preferences(36), "method": "DPO"}
 
 
-@pytest.mark.parametrize("step", [1, 8, 12, 20])
-def test_every_counter_and_record_is_that_of_the_uninterrupted_run(make_spec: SpecMaker, step: int) -> None:
+@pytest.mark.parametrize(("fields", "step"), [(FIELDS, 1), (FIELDS, 8), (FIELDS, 12), (FIELDS, 20), (PAIRS, 8)])
+def test_every_counter_and_record_is_that_of_the_uninterrupted_run(
+    make_spec: SpecMaker, fields: dict[str, Any], step: int
+) -> None:
     """Early stop compares with the record before the epoch: a stop within the epoch must not move it."""
-    whole = run_loop(make_spec("whole", **FIELDS), StopSignal())
-    broken = make_spec("broken", **FIELDS)
+    whole = run_loop(make_spec("whole", **fields), StopSignal())
+    broken = make_spec("broken", **fields)
     assert run_loop(broken, StopAt(step)).step == step
     resumed = run_loop(broken, StopSignal())
     assert resumed.record_before != resumed.record, "the case must be real"

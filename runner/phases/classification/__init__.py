@@ -1,0 +1,1 @@
+"""The phases of a classification that are not those of supervised fine-tuning."""

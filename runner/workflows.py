@@ -1,0 +1,112 @@
+"""A workflow is data: which variant each phase has, how its plan is drafted and priced, how its sweep is shown.
+
+The graph, its gates and its node names are the same for all. What a workflow skips is in its plans, with the reason.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, NamedTuple, Protocol
+
+from langgraph.types import Command
+
+from pilotlight.plan import Phase, PlanValue
+from pilotlight.pricebook import PriceBook
+from runner.phases import deploy, evaluate, inspect, report, sweep, train
+from runner.phases.classification import board
+from runner.phases.classification import deploy as label_deploy
+from runner.phases.classification import evaluate as label_evaluate
+from runner.phases.classification import inspect as label_inspect
+from runner.phases.classification import report as label_report
+from runner.phases.classification import sweep as label_sweep
+from runner.planning.catalogue import BaseFacts
+from runner.planning.classify import draft_classification
+from runner.planning.costing import Priced, Rest, price
+from runner.planning.draft import Draft, draft_plan
+from runner.planning.label_costing import price_labels
+from runner.planning.prepare import collect, split_data
+from runner.planning.prepare_labels import collect_classification
+from runner.planning.pricing import Band
+from runner.planning.recipe import Recipe
+from runner.planning.values import list_label_values, list_values
+from runner.state import State
+from runner.turn import Turn
+
+Node = Callable[[Turn, State], Command[str]]
+DEFAULT = "sft"
+
+
+class Pricing(Protocol):
+    """Prices a recipe, or the rest of one."""
+
+    def __call__(
+        self, recipe: Recipe, prices: PriceBook, band: Band, so_far: Decimal, rest: Rest | None = None
+    ) -> Priced:
+        """See runner.planning.costing.price."""
+        ...
+
+
+class Workflow(NamedTuple):
+    """One way from a dataset to a result."""
+
+    phases: dict[Phase, Node]
+    """The nodes of the phases; planning is the gate's."""
+    draft: Callable[[Turn, dict[str, Any], list[BaseFacts], int], Draft]
+    """A plan for these base models; raises FailedPrecondition, with what to say to the user, where there is none."""
+    price: Pricing
+    values: Callable[[Recipe, dict[str, Any], str, str], list[PlanValue]]
+    """The plan's values: from the recipe, the intent, how tokens were counted, and the cost range in words."""
+    scoreboard: Callable[[Turn, Recipe], str]
+
+
+def _draft_sft(turn: Turn, intent: dict[str, Any], bases: list[BaseFacts], generation: int) -> Draft:
+    return draft_plan(collect(turn, intent, split_data(turn, intent), bases, generation))
+
+
+def _draft_classification(turn: Turn, intent: dict[str, Any], bases: list[BaseFacts], generation: int) -> Draft:
+    return draft_classification(collect_classification(turn, intent, bases, generation))
+
+
+WORKFLOWS: dict[str, Workflow] = {
+    "sft": Workflow(
+        phases={
+            Phase.INSPECT: inspect.run,
+            Phase.SWEEP: sweep.run,
+            Phase.TRAIN: train.run,
+            Phase.EVALUATE: evaluate.run,
+            Phase.DEPLOY: deploy.run,
+            Phase.REPORT: report.run,
+        },
+        draft=_draft_sft,
+        price=price,
+        values=list_values,
+        scoreboard=sweep.board_of,
+    ),
+    "classification": Workflow(
+        phases={
+            Phase.INSPECT: label_inspect.run,
+            Phase.SWEEP: label_sweep.run,
+            Phase.TRAIN: train.run,
+            Phase.EVALUATE: label_evaluate.run,
+            Phase.DEPLOY: label_deploy.run,
+            Phase.REPORT: label_report.run,
+        },
+        draft=_draft_classification,
+        price=price_labels,
+        values=list_label_values,
+        scoreboard=board.scoreboard,
+    ),
+}
+
+
+def workflow_of(intent: dict[str, Any]) -> Workflow:
+    """The workflow that was asked for; supervised fine-tuning where none was named."""
+    return WORKFLOWS.get(str(intent.get("workflow") or DEFAULT), WORKFLOWS[DEFAULT])
+
+
+def phase_node(phase: Phase) -> Node:
+    """The node of a phase: the variant of the session's workflow."""
+
+    def node(turn: Turn, state: State) -> Command[str]:
+        return workflow_of(state.get("intent", {})).phases[phase](turn, state)
+
+    return node

@@ -1,0 +1,143 @@
+"""A classification through the real command line, servers, sandbox and trainer; its numbers recomputed elsewhere."""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sklearn.metrics
+
+from tests.fixtures.system import System
+
+METRICS: Any = sklearn.metrics
+DATA = Path(__file__).parents[4] / "shared" / "data"
+LABELS = ["login", "praise", "warranty"]
+INSTRUCTION = (
+    "Run classification fine-tuning on accounts/local/datasets/intents using ember-500k. "
+    f"Labels are: {', '.join(LABELS)}. Skip HP tuning."
+)
+
+
+@pytest.fixture(scope="module")
+def finished(system: System) -> str:
+    """A session with one setting, from its instruction to its end."""
+    make = ("-m", "local_platform.basemodels.demo_data", "--rows", "400", "--seed", "11", "--output", "intents.jsonl")
+    assert system.run(*make).returncode == 0
+    system.firectl("dataset", "create", "intents", "intents.jsonl")
+    session = system.create(INSTRUCTION)
+    assert "ask_user plan_approval" in system.wait(session)
+    last = system.answer(session, "Approved, proceed.")
+    assert last.endswith("[done] session status: succeeded\n"), last[-3000:]
+    return session
+
+
+def workspace(system: System, session: str) -> Path:
+    return system.instance.home / "sessions" / session / "work"
+
+
+def answers(system: System, session: str) -> list[dict[str, Any]]:
+    text = (workspace(system, session) / "outputs" / "evaluation_answers.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_tuned_model_beats_the_base_model(system: System, finished: str) -> None:
+    rows = answers(system, finished)
+    right = {
+        model: sum(row["models"][model]["choice"] == row["labels"] for row in rows) for model in ("bench1", "final")
+    }
+    assert right["final"] > right["bench1"], right
+    report = (workspace(system, finished) / "final_report.md").read_text()
+    assert f"accounts/local/deployments/ft-{finished}-deploy" in report
+
+
+@pytest.mark.parametrize("way", ["choice", "free"])
+@pytest.mark.parametrize("model", ["bench1", "final"])
+def test_numbers_of_the_report_follow_from_the_answers(system: System, finished: str, model: str, way: str) -> None:
+    rows = answers(system, finished)
+    truth = [row["labels"][0] for row in rows]
+    said = [(row["models"][model][way] or ["-"])[0] for row in rows]
+    name = {"bench1": "ember-500k, not tuned", "final": "the final model"}[model]
+    report = (workspace(system, finished) / "final_report.md").read_text()
+    cells = next(line for line in report.splitlines() if line.startswith(f"| {name} |")).split("|")
+    accuracy, macro = (cells[2], cells[3]) if way == "choice" else (cells[4], cells[5])
+    assert accuracy.split()[0] == f"{METRICS.accuracy_score(truth, said) * 100:.1f}"
+    expected = METRICS.f1_score(truth, said, labels=LABELS, average="macro", zero_division=0)
+    assert macro.split()[0] == f"{expected * 100:.1f}"
+    if way == "choice":
+        table = report.split(f"**Per label, {name}**")[1].split("\n\n")[1]
+        recalls = METRICS.recall_score(truth, said, labels=LABELS, average=None, zero_division=0)
+        for label, recall in zip(LABELS, recalls, strict=True):
+            line = next(line for line in table.splitlines() if line.startswith(f"| `{label}` |"))
+            assert line.split("|")[3].split()[0] == f"{recall * 100:.1f}"
+
+
+def test_choice_is_the_most_likely_text(system: System, finished: str) -> None:
+    """Scored anew from the prompt as text, which another part of the platform turns into tokens."""
+    model = f"accounts/local/deployments/ft-{finished}-bench1"
+    key = {"Authorization": f"Bearer {system.environment['FIREWORKS_API_KEY']}"}
+    with httpx.Client(base_url=f"{system.instance.url}/inference/v1", headers=key, timeout=120) as client:
+        for row in answers(system, finished)[:5]:
+            asked = {"model": model, "messages": row["messages"], "max_tokens": 1, "raw_output": True}
+            (prompt,) = post(client, "chat/completions", asked)["raw_output"]["prompt_fragments"]
+            sums: dict[str, float] = {}
+            for label in LABELS:
+                text = f"{prompt}{label}<|im_end|>"
+                whole, start = (
+                    post(
+                        client,
+                        "completions",
+                        {"model": model, "prompt": p, "echo": True, "max_tokens": 0, "logprobs": 0},
+                    )
+                    for p in (text, prompt)
+                )
+                known = [list(filter(None, one["logprobs"]["token_logprobs"])) for one in (whole, start)]
+                sums[label] = sum(known[0]) - sum(known[1])
+            assert [max(sums, key=lambda label: sums[label])] == row["models"]["bench1"]["choice"]
+
+
+def post(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The one choice of the answer, once the deployment is awake."""
+    for _ in range(60):
+        response = client.post(path, json=body)
+        if response.status_code == 200:
+            return response.json()["choices"][0]
+        assert response.status_code == 503, response.text
+        time.sleep(1)
+    pytest.fail("the deployment did not wake up")
+
+
+def test_snippet_predicts_a_label(system: System, finished: str) -> None:
+    report = (workspace(system, finished) / "final_report.md").read_text()
+    (system.folder / "predict.py").write_text(re.findall(r"```python\n(.*?)```", report, re.DOTALL)[0])
+    done = system.run("predict.py")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.replace("'", '"'))[0] in LABELS
+
+
+def test_spend_stays_within_what_was_approved(system: System, finished: str) -> None:
+    found = system.get(finished)
+    assert 0 < float(found["cost"]["soFar"]) + float(found["cost"]["reserved"]) <= float(found["plan"]["highUsd"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.exists(), reason="the shared data sets are not beside the project")
+@pytest.mark.parametrize("name", ["banking12", "snips_intents"])
+def test_real_data_is_learned(system: System, name: str) -> None:
+    files = {"intents-real": DATA / f"{name}.jsonl"}
+    if name == "banking12":
+        files = {"banking": DATA / "banking12_train.jsonl", "banking-test": DATA / "banking12_test.jsonl"}
+    for identity, file in files.items():
+        system.firectl("dataset", "create", identity, str(file))
+    sides = ", eval on ".join(f"accounts/local/datasets/{identity}" for identity in files)
+    session = system.create(f"Run classification fine-tuning on {sides}, using ember-1m. Skip HP tuning.")
+    assert "ask_user plan_approval" in system.wait(session)
+    last = system.answer(session, "Approved, proceed.")
+    assert last.endswith("[done] session status: succeeded\n"), last[-3000:]
+    rows = answers(system, session)
+    right = {
+        model: sum(row["models"][model]["choice"] == row["labels"] for row in rows) for model in ("bench1", "final")
+    }
+    assert right["final"] > 1.5 * right["bench1"], right

@@ -1,0 +1,52 @@
+"""`python -m tests.crashes --kills 300 --seed 1 [--database URL]`: random kills, checked; exit 1 on a violation.
+
+`--scenario all` adds each crash point and everything else that goes wrong; `--scenario zombies` runs only that.
+"""
+
+import argparse
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from tests.crashes import scenarios
+from tests.crashes.campaign import Options, run
+from tests.crashes.case import load_case
+from tests.crashes.checker import check
+from tests.crashes.disturbances import DISTURBANCES
+from tests.crashes.report import summarise
+
+
+def main() -> int:
+    """Run what is asked for, one after the other; what was found is kept in its folder."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crashes", description=__doc__)
+    parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scenario", choices=["random", "points", *DISTURBANCES, "all"], default="random")
+    parser.add_argument("--database", default="sqlite", help="sqlite, or the URL of an empty PostgreSQL database")
+    parser.add_argument("--limit", type=float, default=0.0, help="seconds after which what is not at rest has failed")
+    given = parser.parse_args()
+    database = "" if given.database == "sqlite" else given.database
+    names = ["points", *DISTURBANCES, "random"] if given.scenario == "all" else [given.scenario]
+    chosen = [(name, _choose(name, given.seed, given.kills, database)) for name in names]
+    if given.limit:
+        chosen = [(name, replace(options, limit_seconds=given.limit)) for name, options in chosen]
+    return max(_run(name, options) for name, options in chosen)
+
+
+def _choose(name: str, seed: int, kills: int, database: str) -> Options:
+    if name == "random":
+        return scenarios.random(seed, kills, database)
+    return scenarios.named(seed) if name == "points" else scenarios.disturbed(name, seed)
+
+
+def _run(name: str, options: Options) -> int:
+    folder = Path(tempfile.mkdtemp(prefix=f"crashes-{name}-")) / "world"
+    evidence = run(options, folder)
+    violations = check(load_case(evidence), timed="clock" not in options.disturbances)
+    print(f"{name}: {summarise(evidence, violations)}\neverything is in {folder}", flush=True)
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

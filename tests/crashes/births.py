@@ -1,0 +1,84 @@
+"""How a process of a campaign has another one born by the nursery, whose socket is in CRASHES_NURSERY."""
+
+import array
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+NURSERY = "CRASHES_NURSERY"
+
+
+def ask(request: Mapping[str, Any], *descriptors: int, nursery: str = "") -> socket.socket:
+    """Send a request to the nursery; its answers come on the returned connection."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(nursery or os.environ[NURSERY])
+    text = json.dumps(dict(request)).encode()
+    if descriptors:
+        rights = array.array("i", descriptors)
+        connection.sendmsg([text], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    else:
+        connection.sendall(text)
+    return connection
+
+
+def read_line(connection: socket.socket) -> dict[str, Any]:
+    """One answer; empty when the nursery is gone."""
+    line = b""
+    while not line.endswith(b"\n"):
+        block = connection.recv(1)
+        if not block:
+            return {}
+        line += block
+    return json.loads(line)
+
+
+class Born:
+    """A process born by the nursery, with the interface of `asyncio.subprocess.Process` that watchers use."""
+
+    def __init__(self, pid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.pid, self.returncode = pid, None
+        self.stdout: asyncio.StreamReader | None = None
+        self.stderr: asyncio.StreamReader | None = None
+        self._writer = writer
+        self._ended = asyncio.ensure_future(self._follow(reader))
+
+    async def wait(self) -> int:
+        """The exit code; negative for a signal."""
+        return await asyncio.shield(self._ended)
+
+    def send_signal(self, number: int) -> None:
+        """Signal it; one that has ended is fine."""
+        if self.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    async def _follow(self, reader: asyncio.StreamReader) -> int:
+        line = await reader.readline()
+        self.returncode: int | None = int(json.loads(line)["code"]) if line else -9
+        self._writer.close()
+        return self.returncode
+
+
+async def bear_runner(environment: dict[str, str], folder: Path, label: str) -> Born:
+    """A runner whose life ends with the process that asked."""
+    outputs = [os.pipe(), os.pipe()]
+    request = {"role": "runner", "environment": environment, "folder": str(folder), "label": label, "bound": True}
+    connection = ask(request, *(write for _, write in outputs))
+    for _, write in outputs:
+        os.close(write)
+    connection.setblocking(False)
+    reader, writer = await asyncio.open_unix_connection(sock=connection)
+    born = Born(int(json.loads(await reader.readline())["pid"]), reader, writer)
+    born.stdout, born.stderr = [await _reader_of(read) for read, _ in outputs]
+    return born
+
+
+async def _reader_of(descriptor: int) -> asyncio.StreamReader:
+    loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb"))
+    return reader

@@ -1,0 +1,47 @@
+"""The cases of the named campaign: each crash point, at its first, second and a later hit."""
+
+from pilotlight.crashpoints import Point
+
+OFTEN = frozenset(
+    {
+        Point.CONTROL_UPDATE_WRITTEN,
+        Point.CONTROL_UPDATE_COMMITTED,
+        Point.CONTROL_EVENTS_WRITTEN,
+        Point.CONTROL_EVENTS_COMMITTED,
+        Point.CONTROL_TURN_BEGUN,
+        Point.CONTROL_TURN_COMMITTED,
+        Point.CONTROL_ADMIT_WRITTEN,
+        Point.CONTROL_ADMIT_COMMITTED,
+        Point.CONTROL_CALL_ANSWERED,
+        Point.CONTROL_OUTCOME_WRITTEN,
+        Point.CONTROL_OUTCOME_COMMITTED,
+        Point.RUNNER_NODE_BEGUN,
+        Point.RUNNER_NODE_DONE,
+        Point.RUNNER_CALL_PLANNED,
+        Point.RUNNER_CALL_ANSWERED,
+        Point.RUNNER_EVENTS_PLANNED,
+        Point.RUNNER_EVENTS_SENT,
+        Point.RUNNER_FILE_WRITTEN,
+        Point.PLATFORM_DATASET_COMMITTED,
+        Point.PLATFORM_UPLOAD_COMMITTED,
+        Point.PLATFORM_JOB_COMMITTED,
+        Point.PLATFORM_TRAINER_STARTED,
+        Point.PLATFORM_TRAINER_NOTED,
+        Point.PLATFORM_ADAPTER_MOVED,
+        Point.PLATFORM_MODEL_COMMITTED,
+        Point.PLATFORM_JOB_ADVANCED,
+        Point.PLATFORM_DEPLOYMENT_COMMITTED,
+        Point.PLATFORM_LOAD_COMMITTED,
+        Point.PLATFORM_REPLICA_ADVANCED,
+    }
+)
+"""Reached several times in the life of a process, so that a later hit is another case."""
+
+
+def list_cases() -> dict[str, list[str]]:
+    """`point:nth` by role: all points at their first hit, and what happens often at its second and third too."""
+    cases: dict[str, list[str]] = {"runner": [], "control": [], "platform": []}
+    for point in Point:
+        role = point.value.partition(".")[0]
+        cases[role] += [f"{point.value}:{nth}" for nth in ((1, 2, 3) if point in OFTEN else (1,))]
+    return cases

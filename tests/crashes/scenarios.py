@@ -1,0 +1,28 @@
+"""The campaigns by name: what CI runs, and what `make crashes` runs with more of it."""
+
+from dataclasses import replace
+
+from tests.crashes.campaign import Options
+from tests.crashes.disturbances import LEASE_SECONDS
+from tests.crashes.named import list_cases
+
+_SHORT_LEASES = {"LEASE_SECONDS": str(LEASE_SECONDS), "BEAT_SECONDS": "0.5", "CONCURRENT_TURNS": "3"}
+DISK_BYTES = 48 << 20
+
+
+def named(seed: int) -> Options:
+    """Each crash point."""
+    return Options(seed, points=list_cases(), sessions=6, at_once=3, limit_seconds=3000)
+
+
+def random(seed: int, kills: int, database: str = "") -> Options:
+    """Kills at random."""
+    return Options(seed, kills, at_once=8, limit_seconds=900 + kills * 6.0, database=database)
+
+
+def disturbed(name: str, seed: int) -> Options:
+    """Sessions while something else than a kill goes wrong."""
+    options = Options(seed, disturbances=(name,), sessions=4, at_once=4, limit_seconds=1500)
+    if name == "zombies":
+        return replace(options, worker=True, settings=_SHORT_LEASES)
+    return replace(options, disk_bytes=DISK_BYTES) if name == "full" else options

@@ -1,0 +1,46 @@
+"""Sessions through kills at every named point, at random, and through everything else that goes wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.crashes import scenarios
+from tests.crashes.campaign import Evidence, Options, run
+from tests.crashes.case import load_case
+from tests.crashes.checker import check
+from tests.crashes.report import summarise
+
+pytestmark = pytest.mark.timeout(3600)
+
+
+def hold(options: Options, folder: Path) -> Evidence:
+    """Run a campaign, print what it amounts to, and require that every promise held."""
+    evidence = run(options, folder / "world")
+    violations = check(load_case(evidence), timed="clock" not in options.disturbances)
+    print(summarise(evidence, violations))
+    assert violations == []
+    return evidence
+
+
+def test_every_crash_point(tmp_path: Path) -> None:
+    evidence = hold(scenarios.named(seed=1), tmp_path)
+    assert len({point for _, point in evidence.killed if ":" in point}) >= 120
+
+
+def test_random_kills(tmp_path: Path) -> None:
+    evidence = hold(scenarios.random(seed=2, kills=100), tmp_path)
+    assert len(evidence.killed) == 100
+    assert {victim for _, victim in evidence.killed} == {"runner", "control", "platform"}
+
+
+@pytest.mark.parametrize("name", ["zombies", "locked", "full", "clock", "trainers"])
+def test_what_else_goes_wrong(tmp_path: Path, name: str) -> None:
+    evidence = hold(scenarios.disturbed(name, seed=3), tmp_path)
+    assert evidence.disturbed > 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(14400)
+def test_three_thousand_random_kills(tmp_path: Path) -> None:
+    evidence = hold(scenarios.random(seed=4, kills=3000), tmp_path)
+    assert len(evidence.killed) == 3000

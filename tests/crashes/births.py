@@ -6,8 +6,8 @@ import json
 import os
 import socket
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 NURSERY = "CRASHES_NURSERY"
@@ -41,7 +41,8 @@ class Born:
     """A process born by the nursery, with the interface of `asyncio.subprocess.Process` that watchers use."""
 
     def __init__(self, pid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.pid, self.returncode = pid, None
+        self.pid = pid
+        self.returncode: int | None = None
         self.stdout: asyncio.StreamReader | None = None
         self.stderr: asyncio.StreamReader | None = None
         self._writer = writer
@@ -51,15 +52,27 @@ class Born:
         """The exit code; negative for a signal."""
         return await asyncio.shield(self._ended)
 
-    def send_signal(self, number: int) -> None:
-        """Signal it; one that has ended is fine."""
-        if self.returncode is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+    async def communicate(self) -> tuple[bytes, bytes]:
+        """All of its output and errors, when it has ended."""
+        assert self.stdout
+        assert self.stderr
+        output, errors = await asyncio.gather(self.stdout.read(), self.stderr.read())
+        await self.wait()
+        return output, errors
+
+    def send_signal(self, signal: int) -> None:
+        """Raises ProcessLookupError when it has ended."""
+        if self.returncode is not None:
+            raise ProcessLookupError
+        os.kill(self.pid, signal)
+
+    def kill(self) -> None:
+        """End it at once; as `send_signal`."""
+        self.send_signal(SIGKILL)
 
     async def _follow(self, reader: asyncio.StreamReader) -> int:
         line = await reader.readline()
-        self.returncode: int | None = int(json.loads(line)["code"]) if line else -9
+        self.returncode = int(json.loads(line)["code"]) if line else -9
         self._writer.close()
         return self.returncode
 

@@ -18,6 +18,7 @@ from agent.failures import add_error_handlers
 from agent.launchers import Launcher, choose_launcher
 from agent.routes import artifacts, estimates, events, sessions
 from agent.store import create_tables
+from agent.sweeper import sweep_daily
 from gateway import Gateway, PlatformClient
 from gateway.reaper import Reaper
 from pilotlight import __version__
@@ -68,13 +69,15 @@ def _new_app(control: Control, **options: Any) -> FastAPI:
 async def _lifespan(platform: PlatformClient, app: FastAPI) -> AsyncGenerator[None]:
     control: Control = app.state.control
     reaper = asyncio.create_task(Reaper(control.gateway).run(), name="reaper")
+    sweeper = asyncio.create_task(sweep_daily(control.engine, control.settings), name="sweeper")
     await control.dispatcher.start(build_turn_app(control))
     try:
         yield
     finally:
         await control.dispatcher.close()
-        reaper.cancel()
-        await asyncio.wait([reaper])
+        for task in (reaper, sweeper):
+            task.cancel()
+        await asyncio.wait([reaper, sweeper])
         control.gateway.close()
         await platform.aclose()
         control.engine.dispose()

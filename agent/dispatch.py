@@ -14,9 +14,12 @@ from starlette.types import ASGIApp
 
 from agent import turns
 from agent.binding import bind_turn
+from agent.history import find_base, newest_snapshot
 from agent.launchers import Launcher
 from agent.processes import stop_process, watch_process
 from agent.sockets import serve_socket
+from agent.store import reading
+from agent.sweeper import sweep_session
 from agent.turns import Ending, Turn
 from agent.workspace import Workspace
 from pilotlight.errors import PilotlightError
@@ -109,11 +112,13 @@ class Dispatcher:
             hint = error.hint if isinstance(error, PilotlightError) else ""
             message = error.message if isinstance(error, PilotlightError) else str(error)
             await run_in_threadpool(turns.fail_turn, self._engine, turn.session, message, hint)
-        return await run_in_threadpool(turns.end_turn, self._engine, turn, ending)
+        again = await run_in_threadpool(turns.end_turn, self._engine, turn, ending)
+        await run_in_threadpool(sweep_session, self._engine, self._settings, turn.session)
+        return again
 
     async def _run_process(self, turn: Turn) -> Ending:
         workspace = Workspace(self._settings, turn.session)
-        await run_in_threadpool(workspace.prepare, turn.turn)
+        base = await run_in_threadpool(self._prepare, turn, workspace)
         surface = bind_turn(self._surface_app(), turn)
         async with serve_socket(self._settings, f"{turn.session}-{turn.epoch}", surface) as folder:
             process = await self._launcher(turn, workspace.work, folder)
@@ -125,13 +130,20 @@ class Dispatcher:
             finally:
                 del self._processes[turn.session]
         if turn.session not in self._stopped:  # a cancelled session never goes on
-            await run_in_threadpool(self._save, turn, workspace)
+            ending = ending._replace(snapshot=await run_in_threadpool(self._save, turn, workspace, base))
         return ending
 
-    def _save(self, turn: Turn, workspace: Workspace) -> None:
+    def _prepare(self, turn: Turn, workspace: Workspace) -> str | None:
+        """Make the workspace ready; the name of the snapshot that the turn's own is built upon."""
+        with reading(self._engine) as db:
+            newest, base = newest_snapshot(db, turn.session), find_base(db, turn.session)
+        workspace.prepare(turn.turn, newest.name if newest else None)
+        return base
+
+    def _save(self, turn: Turn, workspace: Workspace, base: str | None) -> str | None:
         """Snapshot the workspace. The turn's work counts also when that fails, so its session only says so."""
         try:
-            workspace.snapshots.save(workspace.work)
+            return workspace.snapshots.save(workspace.work, turn.epoch, base)
         except (PilotlightError, OSError) as error:
             log.warning("No snapshot of session %s: %s", turn.session, error)
             hint = error.hint if isinstance(error, PilotlightError) else "The log of the control process has more."
@@ -140,6 +152,7 @@ class Dispatcher:
                 f"This turn's files are not in a snapshot, so they could not be restored if they were lost. {message}"
             )
             turns.report_trouble(self._engine, turn.session, text, hint)
+            return None
 
     def _surface_app(self) -> ASGIApp:
         assert self._surface is not None

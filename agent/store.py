@@ -8,6 +8,7 @@ from sqlmodel import Session, SQLModel, col, select
 
 from agent.tables import (
     AnswerRow,
+    DeletedRow,
     EstimateRow,
     EventRow,
     InstructionRow,
@@ -15,6 +16,7 @@ from agent.tables import (
     QuestionRow,
     RequestRow,
     SessionRow,
+    SnapshotRow,
     TurnRow,
 )
 from pilotlight.errors import NotFound
@@ -28,6 +30,8 @@ _TABLES: tuple[type[SQLModel], ...] = (
     PlanRow,
     RequestRow,
     TurnRow,
+    SnapshotRow,
+    DeletedRow,
     EstimateRow,
 )
 

@@ -154,6 +154,26 @@ class TurnRow(SQLModel, table=True):
     exit_code: int | None = None
 
 
+class SnapshotRow(SQLModel, table=True):
+    """The snapshot of the workspace that a turn ended with. The newest epoch's is the state that goes on."""
+
+    __tablename__: ClassVar[str] = "snapshots"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    session_id: str = Field(primary_key=True)
+    epoch: int = Field(primary_key=True)
+    name: str
+    """Empty when none could be taken: the files are only on the machine of that turn."""
+    time: str
+
+
+class DeletedRow(SQLModel, table=True):
+    """A deleted session whose snapshots have still to be removed from the store."""
+
+    __tablename__: ClassVar[str] = "deleted_sessions"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    session_id: str = Field(primary_key=True)
+
+
 class EstimateRow(SQLModel, table=True):
     """Estimate against actual, one row per approved plan and phase, and one for the whole run (`phase` = `total`)."""
 

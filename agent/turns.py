@@ -6,6 +6,7 @@ from sqlalchemy import Engine, func
 from sqlmodel import Session, col, select
 
 from agent import estimates, journal, spending
+from agent.history import record_snapshot
 from agent.questions import publish_question
 from agent.states import Move, Status
 from agent.store import load_session, writing
@@ -37,6 +38,8 @@ class Ending(NamedTuple):
     exit_code: int | None
     complaint: str
     """Last lines of its standard error."""
+    snapshot: str | None = None
+    """Name of the snapshot of its workspace; None when none could be taken."""
 
 
 def begin_turn(engine: Engine, session_id: str) -> Turn | None:
@@ -68,6 +71,7 @@ def end_turn(engine: Engine, turn: Turn, ending: Ending) -> bool:
             db.add(record)
         if record is None or row.epoch != turn.epoch or row.status != Status.RUNNING.value:
             return False
+        record_snapshot(db, turn.session, turn.epoch, ending.snapshot)
         _conclude(db, row, record, ending)
         return load_session(db, turn.session).status == Status.PENDING.value
 
@@ -82,6 +86,7 @@ def recover(engine: Engine) -> list[str]:
         for row in rows:
             record = db.get(TurnRow, (row.id, row.epoch))
             if record is not None and record.outcome is not None:
+                record_snapshot(db, row.id, row.epoch, None)
                 _conclude(db, row, record, Ending(None, ""))
             else:
                 journal.move(db, row.id, Move.RECOVER, reason="the control process was restarted")

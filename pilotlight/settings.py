@@ -40,10 +40,12 @@ class Settings(BaseSettings):
     """The most that a plan asks for covers being so much later than estimated, whatever the range says."""
     concurrent_turns: int = Field(default=4, ge=1)
     """Sessions at work at a time; others wait in the queue."""
+    workspace_store: str = ""
+    """Where the snapshots of workspaces are: a folder, `workspaces` under `home` when empty, or any fsspec URL."""
     snapshots_kept: int = Field(default=3, ge=1)
     """Newest snapshots of each session's workspace that are kept."""
     snapshot_bytes: int = Field(default=2 << 30, ge=0)
-    """Most content of one snapshot, uncompressed; a larger workspace has none, and its session says so."""
+    """Most content of one snapshot; a larger workspace has none, and its session says so."""
     sandbox: Literal["bwrap", "none"] = "bwrap"
     """`none` is for development on macOS only, and refused with any backend but the local one."""
     sandbox_uid_base: int = 210_000

@@ -15,6 +15,7 @@ from agent.closed_query import check_query
 from agent.context import Control
 from agent.dispatch import Dispatcher
 from agent.failures import add_error_handlers
+from agent.feeds import Feeds
 from agent.launchers import Launcher, choose_launcher
 from agent.routes import artifacts, estimates, events, sessions
 from agent.store import create_tables
@@ -38,7 +39,7 @@ def build_app(settings: Settings, launcher: Launcher | None = None) -> FastAPI:
     platform = PlatformClient(settings.platform_url)
     gateway = Gateway(engine, settings, platform, CallLog(engine))
     dispatcher = Dispatcher(engine, settings, launcher or choose_launcher(settings))
-    control = Control(settings, engine, gateway, dispatcher)
+    control = Control(settings, engine, gateway, dispatcher, Feeds(engine))
     app = _new_app(control, lifespan=partial(_lifespan, platform))
     app.include_router(identity_router(engine), include_in_schema=False)
     for routes in (sessions, events, artifacts, estimates):

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from agent.dispatch import Dispatcher
+from agent.feeds import Feeds
 from gateway import Gateway
 from pilotlight.errors import PermissionDenied
 from pilotlight.identity import Principal, authenticate, bearer_of
@@ -21,6 +22,7 @@ class Control:
     engine: Engine
     gateway: Gateway
     dispatcher: Dispatcher
+    feeds: Feeds
 
 
 def find_control(request: Request) -> Control:

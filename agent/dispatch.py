@@ -24,6 +24,7 @@ from agent.turns import Ending, Turn
 from agent.workspace import Workspace
 from pilotlight.errors import PilotlightError
 from pilotlight.settings import Settings
+from runner.sandbox.child import Process
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +39,14 @@ class Dispatcher:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._running: set[str] = set()
         self._stopped: set[str] = set()
-        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._processes: dict[str, Process] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._surface: ASGIApp | None = None
 
     async def start(self, surface: ASGIApp) -> None:
         """Begin to work, with what an earlier control process left behind. `surface` is what runners reach."""
         self._loop, self._surface = asyncio.get_running_loop(), surface
+        self._launcher.start()
         for session_id in await run_in_threadpool(turns.recover, self._engine):
             self._enqueue(session_id)
 
@@ -69,6 +71,7 @@ class Dispatcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._launcher.aclose()
 
     def _enqueue(self, session_id: str) -> None:
         self._wanted.add(session_id)

@@ -8,6 +8,8 @@ from typing import ClassVar
 from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
+from pilotlight.columns import BigInt
+
 
 class SessionRow(SQLModel, table=True):
     """One session: the truth about it [DESIGN section 3]."""
@@ -32,14 +34,14 @@ class SessionRow(SQLModel, table=True):
     phase: str | None = None
     create_time: str
     update_time: str
-    last_seq: int = 0
-    version: int = 1
+    last_seq: int = Field(default=0, sa_type=BigInt)
+    version: int = Field(default=1, sa_type=BigInt)
     """Raised by every change but plain events: the source of the etag."""
     turn: int = 0
-    epoch: int = 0
+    epoch: int = Field(default=0, sa_type=BigInt)
     """Raised whenever a runner starts. A write of an older one is refused."""
-    spend_limit_micros: int | None = None
-    auto_approve_micros: int | None = None
+    spend_limit_micros: int | None = Field(default=None, sa_type=BigInt)
+    auto_approve_micros: int | None = Field(default=None, sa_type=BigInt)
     auto_approve_expires: str | None = None
     auto_approve_by: str | None = None
     """E-mail of the person who set it: who created the session."""
@@ -63,11 +65,11 @@ class EventRow(SQLModel, table=True):
     )
 
     session_id: str = Field(primary_key=True, foreign_key="sessions.id")
-    seq: int = Field(primary_key=True)
+    seq: int = Field(primary_key=True, sa_type=BigInt)
     type: str
     time: str
     turn: int
-    epoch: int
+    epoch: int = Field(sa_type=BigInt)
     key: str | None = None
     payload: str
 
@@ -144,7 +146,7 @@ class TurnRow(SQLModel, table=True):
     __tablename__: ClassVar[str] = "turns"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     session_id: str = Field(primary_key=True, foreign_key="sessions.id")
-    epoch: int = Field(primary_key=True)
+    epoch: int = Field(primary_key=True, sa_type=BigInt)
     turn: int
     started: str
     ended: str | None = None
@@ -189,10 +191,10 @@ class EstimateRow(SQLModel, table=True):
     """How the run ended: succeeded, failed, cancelled."""
     settled: bool = False
     """Whether `actual_micros` is final."""
-    low_micros: int
-    expected_micros: int
-    high_micros: int
-    actual_micros: int
+    low_micros: int = Field(sa_type=BigInt)
+    expected_micros: int = Field(sa_type=BigInt)
+    high_micros: int = Field(sa_type=BigInt)
+    actual_micros: int = Field(sa_type=BigInt)
     estimated_seconds: float | None = None
     actual_seconds: float | None = None
     time: str

@@ -18,6 +18,7 @@ from agent.states import Status
 from agent.store import load_session, reading, writing
 from agent.tables import AnswerRow, InstructionRow, SessionRow
 from agent.turn_wire import (
+    Delta,
     EventsReply,
     Finish,
     NewEvent,
@@ -67,6 +68,16 @@ def append_events(control: ControlDep, turn: TurnDep, body: NewEvents) -> Events
             key = f"runner/{event.key}"
             journal.append(db, turn.session, event.type, event.payload, key=key, epoch=turn.epoch, changes=changes)
         return EventsReply(last_seq=load_session(db, turn.session).last_seq)
+
+
+@router.post("/deltas")
+async def show_delta(control: ControlDep, turn: TurnDep, body: Delta) -> dict[str, str]:
+    """Show text while it is being written, to whoever watches right now. It is not stored: the whole comes as an event.
+
+    Best effort: only watchers of the process that serves this turn see it, and a slow one misses some.
+    """
+    control.feeds.show_delta(turn.session, body.model_dump())
+    return {}
 
 
 @router.post("/plan")

@@ -54,6 +54,13 @@ class NewEvents(Wire):
     events: list[NewEvent] = Field(min_length=1, max_length=500)
 
 
+class Delta(Wire):
+    """A piece of text that is being written. `channel` tells texts that are written at the same time apart."""
+
+    channel: str = Field(min_length=1, max_length=100)
+    text: str = Field(min_length=1, max_length=8192)
+
+
 class EventsReply(Wire):
     """Where the log ends now."""
 

@@ -109,9 +109,13 @@ class Connection:
         return {"Authorization": f"Bearer {self.key}"}
 
 
-def unreachable(url: str, error: Exception) -> click.ClickException:
+class Unreachable(click.ClickException):
+    """Nobody answers."""
+
+
+def unreachable(url: str, error: Exception) -> Unreachable:
     """Nobody answers at `url`."""
-    return click.ClickException(
+    return Unreachable(
         f"Cannot reach {url} ({type(error).__name__}: {error}). Start it with `make up` or `pilotlight up`, or point "
         "FIREWORKS_BASE_URL at a running server."
     )

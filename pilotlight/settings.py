@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     """Most content of one snapshot; a larger workspace has none, and its session says so."""
     sandbox: Literal["bwrap", "none"] = "bwrap"
     """`none` is for development on macOS only, and refused with any backend but the local one."""
+    runner_start: Literal["fork", "exec"] = "fork"
+    """Fork sandboxed runners from a process that has imported everything, or start each as a program of its own."""
     sandbox_uid_base: int = 210_000
     """First of the user IDs that sandboxes drop to when the control process runs as root."""
     head_seconds: float = Field(default=10.0, gt=0)

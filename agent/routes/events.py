@@ -71,7 +71,7 @@ async def stream(
     after = max(after_seq, int(last_event_id or 0))
     await run_in_threadpool(check_position, control.engine, caller.account, session, after)
     start = to_rfc3339(start_time) if start_time else None
-    source = stream_events(control.engine, caller.account, session, after, start)
+    source = stream_events(control.feeds, session, after, start)
     return EventSourceResponse(source, ping=PING_SECONDS, send_timeout=30)
 
 

@@ -82,17 +82,29 @@ def create(
 def events(connection: Connection, session_id: str, wait: bool, after: int, scope: str, output: str) -> None:
     """Print what happened; with --wait, what happens."""
     feed = Feed(connection, session_id, after)
+    try:
+        _print_events(feed, wait, output)
+    except KeyboardInterrupt:
+        click.echo(f"\nStopped watching; the session goes on. Continue: `{_continue(feed)}`", err=True)
+        sys.exit(130)
+    if output == "text":
+        click.echo(footer(feed.status))
+
+
+def _print_events(feed: Feed, wait: bool, output: str) -> None:
     source = feed.follow() if wait else feed.existing()
     if output == "text" and wait and sys.stdout.isatty():
         print_live(source)
-    else:
-        for event in source if output == "json" else calm(source):
-            text = to_json(event, indent=None) if output == "json" else format_event(event)
-            if text:
-                click.echo(text)
-                sys.stdout.flush()
-    if output == "text":
-        click.echo(footer(feed.status))
+        return
+    for event in source if output == "json" else calm(source):
+        text = to_json(event, indent=None) if output == "json" else format_event(event)
+        if text:
+            click.echo(text)
+            sys.stdout.flush()
+
+
+def _continue(feed: Feed) -> str:
+    return f"firectl session events {feed.session} --wait --after {feed.after}"
 
 
 @session.command()

@@ -10,6 +10,7 @@ from sqlmodel import select
 from agent.calls import CallLog
 from agent.context import Control
 from agent.dispatch import Dispatcher
+from agent.feeds import Feeds
 from agent.store import reading
 from agent.tables import EventRow
 from agent.turn_api import append_events
@@ -30,7 +31,9 @@ def test_a_runner_cannot_take_the_key_of_a_refused_call(desk: Desk) -> None:
     same = canonical_json([method, resource, False, rule, reason])
     key = "rpc/" + hashlib.sha256(same.encode()).hexdigest()[:24]
     gateway = Gateway(desk.engine, desk.settings, PlatformClient(""))
-    control = Control(desk.settings, desk.engine, gateway, Dispatcher(desk.engine, desk.settings, _refuse))
+    control = Control(
+        desk.settings, desk.engine, gateway, Dispatcher(desk.engine, desk.settings, _refuse), Feeds(desk.engine)
+    )
     squatter = NewEvent(type="status_info", payload={"text": "nothing happened"}, key=key)
     append_events(control, turn, NewEvents(events=[squatter, squatter]))
     gateway.close()

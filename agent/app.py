@@ -17,6 +17,9 @@ from agent.dispatch import Dispatcher
 from agent.failures import add_error_handlers
 from agent.feeds import Feeds
 from agent.launchers import Launcher, choose_launcher
+from agent.notices.channel import open_channels
+from agent.notices.deliverer import Deliverer
+from agent.notices.outbox import set_channels
 from agent.routes import artifacts, estimates, events, sessions
 from agent.store import create_tables
 from agent.sweeper import sweep_daily
@@ -39,7 +42,10 @@ def build_app(settings: Settings, launcher: Launcher | None = None) -> FastAPI:
     platform = PlatformClient(settings.platform_url)
     gateway = Gateway(engine, settings, platform, CallLog(engine))
     dispatcher = Dispatcher(engine, settings, launcher or choose_launcher(settings))
-    control = Control(settings, engine, gateway, dispatcher, Feeds(engine))
+    channels = open_channels(settings)
+    set_channels(engine, list(channels))
+    deliverer = Deliverer(engine, channels, settings.control_url)
+    control = Control(settings, engine, gateway, dispatcher, Feeds(engine), deliverer)
     app = _new_app(control, lifespan=partial(_lifespan, platform))
     app.include_router(identity_router(engine), include_in_schema=False)
     for routes in (sessions, events, artifacts, estimates):
@@ -71,14 +77,15 @@ async def _lifespan(platform: PlatformClient, app: FastAPI) -> AsyncGenerator[No
     control: Control = app.state.control
     reaper = asyncio.create_task(Reaper(control.gateway).run(), name="reaper")
     sweeper = asyncio.create_task(sweep_daily(control.engine, control.settings), name="sweeper")
+    deliverer = asyncio.create_task(control.deliverer.run(), name="deliverer")
     await control.dispatcher.start(build_turn_app(control))
     try:
         yield
     finally:
         await control.dispatcher.close()
-        for task in (reaper, sweeper):
+        for task in (reaper, sweeper, deliverer):
             task.cancel()
-        await asyncio.wait([reaper, sweeper])
+        await asyncio.wait([reaper, sweeper, deliverer])
         control.gateway.close()
         await platform.aclose()
         control.engine.dispose()

@@ -8,10 +8,12 @@ from sqlmodel import Session, SQLModel, col, select
 
 from agent.tables import (
     AnswerRow,
+    ChannelRow,
     DeletedRow,
     EstimateRow,
     EventRow,
     InstructionRow,
+    NoticeRow,
     PlanRow,
     QuestionRow,
     RequestRow,
@@ -32,6 +34,8 @@ _TABLES: tuple[type[SQLModel], ...] = (
     TurnRow,
     SnapshotRow,
     DeletedRow,
+    ChannelRow,
+    NoticeRow,
     EstimateRow,
 )
 

@@ -10,6 +10,7 @@ from sqlmodel import select
 from starlette.concurrency import run_in_threadpool
 
 from agent.history import forget_old
+from agent.notices.outbox import forget_settled
 from agent.store import reading, writing
 from agent.tables import DeletedRow, SnapshotRow
 from agent.workspace import Workspace
@@ -29,7 +30,10 @@ def lock_of(settings: Settings) -> Path:
 async def sweep_daily(engine: Engine, settings: Settings) -> None:
     """Sweep everything at start and once a day, until cancelled."""
     while True:
-        await run_in_threadpool(sweep_all, engine, settings)
+        try:
+            await run_in_threadpool(sweep_all, engine, settings)
+        except (PilotlightError, SQLAlchemyError) as error:
+            log.warning("The daily sweep waits for tomorrow: %s", error)
         await asyncio.sleep(_DAY_SECONDS)
 
 
@@ -38,6 +42,7 @@ def sweep_all(engine: Engine, settings: Settings) -> None:
     with reading(engine) as db:
         deleted = db.exec(select(DeletedRow.session_id)).all()
         sessions = db.exec(select(SnapshotRow.session_id).distinct()).all()
+    forget_settled(engine)
     for session_id in deleted:
         discard_deleted(engine, settings, session_id)
     for session_id in sessions:

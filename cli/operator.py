@@ -91,6 +91,13 @@ def estimates(output: str) -> None:
         click.echo(f"Actual over expected, over {ratio['runs']} runs: {low} to {high}; the next plan's range uses it.")
 
 
+@root.command()
+@click.option("--test", is_flag=True, required=True, help="Send a sample to every channel that is set, once.")
+def notify(test: bool) -> None:
+    """Notifications: PILOTLIGHT_WEBHOOK_URL and PILOTLIGHT_NOTIFY_COMMAND."""
+    sys.exit(subprocess.run([sys.executable, "-P", "-m", "agent.notices", "--test"], check=False).returncode)
+
+
 @root.group()
 def model() -> None:
     """Base models."""

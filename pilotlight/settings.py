@@ -96,6 +96,12 @@ class Settings(BaseSettings):
     """What the planner's model may cost in a session before its first plan is approved; 0: no call at all."""
     planner_prices: Path | None = None
     """A price book for the planner's models instead of `pilotlight/prices/planner.yaml`."""
+    webhook_url: SecretStr = SecretStr("")
+    """Where notifications are posted; often a secret itself. Empty: nowhere."""
+    webhook_secret: SecretStr = SecretStr("")
+    """`whsec_` and base64: signs them. Several, separated by spaces, while one replaces another."""
+    notify_command: str = ""
+    """A command run for each notification, without a shell, in the control process; the JSON is on its input."""
     log_level: str = "info"
 
     @cached_property

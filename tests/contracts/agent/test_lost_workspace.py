@@ -1,18 +1,24 @@
 """A session whose files are lost goes on from the snapshot of its last turn, or says why it cannot."""
 
 import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
+from sqlmodel import col, select
+
+from agent.store import reading
+from agent.tables import SnapshotRow
+from pilotlight.database import open_engine
 from tests.fixtures.control import ControlServer
 
 
 def recorded(control: ControlServer, session: str) -> list[str]:
     """Names of the session's snapshots, oldest first."""
-    with closing(sqlite3.connect(control.settings.home / "control.db")) as db:
-        query = "SELECT name FROM snapshots WHERE session_id = ? ORDER BY epoch"
-        return [name for (name,) in db.execute(query, (session,))]
+    engine = open_engine(control.settings.control_database_url)
+    with reading(engine) as db:
+        query = select(SnapshotRow.name).where(SnapshotRow.session_id == session).order_by(col(SnapshotRow.epoch))
+        names = list(db.exec(query).all())
+    engine.dispose()
+    return names
 
 
 def stored(control: ControlServer, session: str) -> list[Path]:

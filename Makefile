@@ -1,12 +1,13 @@
-# Each target sets up what it needs in .venv; nothing is installed outside it except bubblewrap and PostgreSQL, which are asked for.
+# Each target sets up what it needs in .venv; nothing is installed outside it but bubblewrap and (for its tests)
+# PostgreSQL, which are asked for.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 TORCH ?= 2.13.0
 STAMP := $(VENV)/.installed
 CONTROL_TESTS := tests/unit/agent tests/unit/gateway tests/unit/identity tests/unit/database \
-	tests/contracts/agent tests/contracts/gateway
-POSTGRES_SAMPLE := tests/unit/database tests/unit/gateway/test_audit_chain.py tests/unit/gateway/test_ledger_races.py \
+	tests/contracts/agent tests/contracts/gateway tests/contracts/postgres
+POSTGRES_SAMPLE := tests/unit/database tests/contracts/postgres tests/unit/gateway/test_audit_chain.py tests/unit/gateway/test_ledger_races.py \
 	tests/unit/gateway/test_store_quick.py tests/unit/agent/test_journal.py tests/unit/agent/test_turns.py \
 	tests/contracts/agent/test_session_flow.py
 
@@ -28,10 +29,10 @@ test-slow: $(STAMP) bubblewrap  ## long campaigns
 	$(RUN)/pytest -q -m slow
 
 test-postgres: $(STAMP) bubblewrap postgres  ## the tests of the control process, on a PostgreSQL server of their own
-	$(RUN)/python -m tests.fixtures.postgres $(RUN)/pytest -q -n 2 --dist loadfile $(CONTROL_TESTS)
+	$(RUN)/python -m tests.fixtures.postgres $(RUN)/pytest -q -m 'not slow' -n 2 --dist loadfile $(CONTROL_TESTS)
 
 test-postgres-sample: $(STAMP) postgres  ## the part of them that CI runs
-	$(RUN)/python -m tests.fixtures.postgres $(RUN)/pytest -q -n 2 --dist loadfile $(POSTGRES_SAMPLE)
+	$(RUN)/python -m tests.fixtures.postgres $(RUN)/pytest -q -m 'not slow' -n 2 --dist loadfile $(POSTGRES_SAMPLE)
 
 mutants: $(STAMP) bubblewrap  ## take each protection away and see a test fail
 	$(RUN)/python -m tests.mutation

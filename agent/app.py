@@ -28,6 +28,7 @@ from gateway.reaper import Reaper
 from pilotlight import __version__
 from pilotlight.database import open_engine
 from pilotlight.identity import bootstrap, identity_router
+from pilotlight.schema import migrate
 from pilotlight.settings import Settings
 
 
@@ -37,6 +38,7 @@ def build_app(settings: Settings, launcher: Launcher | None = None) -> FastAPI:
     On first start the account and its admin key are created; the key is written to `<home>/admin.key`.
     """
     engine = open_engine(settings.control_database_url)
+    migrate(engine)
     create_tables(engine)
     bootstrap(engine, settings.account, settings.home / "admin.key")
     platform = PlatformClient(settings.platform_url)
@@ -45,8 +47,8 @@ def build_app(settings: Settings, launcher: Launcher | None = None) -> FastAPI:
     channels = open_channels(settings)
     set_channels(engine, list(channels))
     deliverer = Deliverer(engine, channels, settings.control_url)
-    control = Control(settings, engine, gateway, dispatcher, Feeds(engine), deliverer)
-    app = _new_app(control, lifespan=partial(_lifespan, platform))
+    control = Control(settings, engine, gateway, dispatcher, Feeds(engine))
+    app = _new_app(control, lifespan=partial(_lifespan, platform, deliverer))
     app.include_router(identity_router(engine), include_in_schema=False)
     for routes in (sessions, events, artifacts, estimates):
         app.include_router(routes.router, dependencies=[Depends(check_query)])
@@ -73,19 +75,19 @@ def _new_app(control: Control, **options: Any) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(platform: PlatformClient, app: FastAPI) -> AsyncGenerator[None]:
+async def _lifespan(platform: PlatformClient, deliverer: Deliverer, app: FastAPI) -> AsyncGenerator[None]:
     control: Control = app.state.control
     reaper = asyncio.create_task(Reaper(control.gateway).run(), name="reaper")
     sweeper = asyncio.create_task(sweep_daily(control.engine, control.settings), name="sweeper")
-    deliverer = asyncio.create_task(control.deliverer.run(), name="deliverer")
+    delivery = asyncio.create_task(deliverer.run(), name="deliverer")
     await control.dispatcher.start(build_turn_app(control))
     try:
         yield
     finally:
         await control.dispatcher.close()
-        for task in (reaper, sweeper, deliverer):
+        for task in (reaper, sweeper, delivery):
             task.cancel()
-        await asyncio.wait([reaper, sweeper, deliverer])
+        await asyncio.wait([reaper, sweeper, delivery])
         control.gateway.close()
         await platform.aclose()
         control.engine.dispose()

@@ -8,7 +8,6 @@ from sqlalchemy import Engine
 
 from agent.dispatch import Dispatcher
 from agent.feeds import Feeds
-from agent.notices.deliverer import Deliverer
 from gateway import Gateway
 from pilotlight.errors import PermissionDenied
 from pilotlight.identity import Principal, authenticate, bearer_of
@@ -24,7 +23,6 @@ class Control:
     gateway: Gateway
     dispatcher: Dispatcher
     feeds: Feeds
-    deliverer: Deliverer
 
 
 def find_control(request: Request) -> Control:

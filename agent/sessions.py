@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Engine, delete, func
 from sqlmodel import Session, col, select
 
-from agent import journal, spending
+from agent import journal, leases, spending
 from agent.history import forget_session
 from agent.notices.outbox import forget_notices
 from agent.requests import find_reply, keep_reply
@@ -23,33 +23,17 @@ from agent.tables import (
     SessionRow,
     TurnRow,
 )
-from agent.views import session_name, show_session, summarize_session
+from agent.views import session_name, show_session
 from agent.wire import CreateSession
 from agent.workspace import Workspace
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from pilotlight.identity import Principal, check_writer
-from pilotlight.listing import ListParams, list_page
 from pilotlight.money import to_micros
 from pilotlight.settings import Settings
 
 Json = dict[str, Any]
 
-LIST_FIELDS = frozenset(
-    {
-        "name",
-        "sessionId",
-        "instruction",
-        "scope",
-        "status",
-        "statusInfo",
-        "phase",
-        "createTime",
-        "updateTime",
-        "createdBy",
-        "turn",
-    }
-)
 _ACTIVE = (Status.PENDING.value, Status.RUNNING.value)
 
 
@@ -95,16 +79,6 @@ def create_session(engine: Engine, settings: Settings, caller: Principal, body: 
     return reply, True
 
 
-def list_sessions(engine: Engine, account: str, params: ListParams) -> Json:
-    """A page of the account's sessions, newest first unless ordered otherwise."""
-    if not params.order_by:
-        params = params._replace(order_by="createTime desc")
-    with reading(engine) as db:
-        rows = db.exec(select(SessionRow).where(SessionRow.account == account)).all()
-        resources = [summarize_session(db, row).model_dump(mode="json", by_alias=True) for row in rows]
-    return list_page(resources, params, "sessions", LIST_FIELDS)
-
-
 def read_session(engine: Engine, settings: Settings, account: str, session_id: str) -> Json:
     """One session, whole."""
     with reading(engine) as db:
@@ -121,6 +95,11 @@ def delete_session(engine: Engine, settings: Settings, caller: Principal, sessio
             raise FailedPrecondition(
                 f"Session {session_id} is {row.status}.",
                 hint=f"Cancel it first: `firectl session cancel {session_id}`.",
+            )
+        if leases.is_leased(db, session_id):
+            raise FailedPrecondition(
+                f"A process of session {session_id} is still being stopped.",
+                hint="Try again in a few seconds.",
             )
         for table in (EventRow, InstructionRow, QuestionRow, AnswerRow, PlanRow, TurnRow):
             db.connection().execute(delete(table).where(col(table.session_id) == session_id))
@@ -147,6 +126,7 @@ def _new_row(db: Session, caller: Principal, body: CreateSession) -> SessionRow:
         status=Status.PENDING.value,
         create_time=text,
         update_time=text,
+        pending_time=text,
         turn=1,
         spend_limit_micros=_limit_micros(caller, body),
         auto_approve_micros=to_micros(ceiling.max_usd) if ceiling else None,

@@ -48,7 +48,7 @@ async def _follow(feeds: Feeds, feed: Feed, after: int, start_time: str | None) 
             deltas = feed.delta_count
             if body:
                 yield body
-            if news.status in RESTING:
+            if news.status is not None and news.status in RESTING:
                 yield sse.encode_done(news.status)
                 return
         if after >= feed.last:

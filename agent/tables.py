@@ -5,7 +5,7 @@ Times are RFC 3339 UTC text of fixed width, so that they compare as text. JSON c
 
 from typing import ClassVar
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from pilotlight.columns import BigInt
@@ -15,6 +15,7 @@ class SessionRow(SQLModel, table=True):
     """One session: the truth about it [DESIGN section 3]."""
 
     __tablename__: ClassVar[str] = "sessions"  # pyright: ignore[reportIncompatibleVariableOverride]
+    __table_args__ = (Index("sessions_by_time", "account", "create_time", "id"),)
 
     id: str = Field(primary_key=True)
     slot: int = Field(unique=True)
@@ -52,6 +53,8 @@ class SessionRow(SQLModel, table=True):
     """The open question while the session waits."""
     seen_instruction: int = 0
     """How many later instructions a runner has read."""
+    pending_time: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """Since when it waits in the queue, while it is pending."""
     graph_version: str | None = None
 
 
@@ -141,7 +144,10 @@ class RequestRow(SQLModel, table=True):
 
 
 class TurnRow(SQLModel, table=True):
-    """One runner process. `outcome` is what it said before it ended: asked, succeeded, failed, cancelled."""
+    """One runner process. `outcome` is what it said before it ended: asked, succeeded, failed, cancelled.
+
+    Without `ended` it may still be at work: its worker was lost and never heard of again.
+    """
 
     __tablename__: ClassVar[str] = "turns"  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -154,6 +160,23 @@ class TurnRow(SQLModel, table=True):
     message: str = ""
     question_id: str | None = None
     exit_code: int | None = None
+    machine: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """Where its workspace is."""
+    killed: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    """Whether its process was ended by a signal, or without a word."""
+
+
+class LeaseRow(SQLModel, table=True):
+    """The worker that has a session now. `expires` is in seconds of the database's clock."""
+
+    __tablename__: ClassVar[str] = "leases"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    session_id: str = Field(primary_key=True, foreign_key="sessions.id")
+    epoch: int
+    worker: str = Field(index=True)
+    machine: str
+    beats: int = 0
+    expires: float
 
 
 class SnapshotRow(SQLModel, table=True):

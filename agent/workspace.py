@@ -1,5 +1,7 @@
 """Where a session's files are on this host."""
 
+import secrets
+
 from agent.objects import open_store
 from agent.snapshots import Snapshots
 from pilotlight.archive import Bounds, folder_at, remove_tree
@@ -23,20 +25,21 @@ class Workspace:
         for folder in (self.folder, self.work):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def prepare(self, turn: int, snapshot: str | None, *, here: bool = True) -> None:
-        """Make it ready for a turn. `snapshot` is the name that the last ended turn recorded, empty when it could take
-        none, None when no turn has ended; `here`: the last turn ran on this host, so that its files are the newest.
+    def prepare(self, turn: int, snapshot: str | None, resident: bool = True) -> None:
+        """Make it ready for a turn. `snapshot` is what the last ended turn recorded: a name, an empty one when it could
+        take none, None when no turn has ended. `resident`: the files on this host are those of the last turn, and
+        nobody writes them now.
 
-        Without those files the snapshot is restored. Raises FailedPrecondition when that is damaged, or when there is
-        none although there were turns before; Unavailable or OSError without the store.
+        Else the snapshot is restored. Raises FailedPrecondition when that is damaged, or when there is none although
+        there were turns before; Unavailable or OSError without the store.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if here and self.work.exists():
+        if resident and self.work.exists():
             return
         if snapshot:
             self.snapshots.restore(self.work, snapshot)
         elif turn > 1 or snapshot is not None:
-            raise _lost(here)
+            raise _lost(resident)
         else:
             self._make_anew()
 
@@ -48,14 +51,16 @@ class Workspace:
             remove_tree(self.folder.name, parent)
 
     def _make_anew(self) -> None:
-        if self.work.exists():  # of a turn that another host took over
+        if self.work.exists():  # of a turn that was taken over; a process that still writes goes on under this name
+            aside = f".{self.work.name}.{secrets.token_hex(8)}.part"
+            self.work.rename(self.folder / aside)
             with folder_at(self.folder) as parent:
-                remove_tree(self.work.name, parent)
+                remove_tree(aside, parent)
         self.make()
 
 
-def _lost(here: bool) -> FailedPrecondition:
-    if here:
+def _lost(resident: bool) -> FailedPrecondition:
+    if resident:
         return FailedPrecondition(
             "The workspace of this session is missing, and there is no snapshot of it.",
             hint="Put the session's folder back from a backup of Pilotlight's home and retry, or start a new "

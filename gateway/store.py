@@ -17,8 +17,7 @@ from gateway import audit
 from gateway.tables import create_tables
 from manifest.facts import Owner
 from pilotlight.clock import now, to_rfc3339
-from pilotlight.database import open_engine
-from pilotlight.errors import Unavailable
+from pilotlight.database import DatabaseUnavailable, open_engine
 
 _T = TypeVar("_T")
 _OWNER = text("SELECT owner, session FROM gateway_owners WHERE name = :name")
@@ -115,7 +114,7 @@ def _open_inline(quick: Engine) -> Connection:
 def _try_to_begin(connection: Connection) -> RootTransaction | None:
     try:
         return connection.begin()
-    except Unavailable:  # locked; the writer thread waits, and says so when it is something else
+    except DatabaseUnavailable:  # locked; the writer thread waits, and says so when it is something else
         return None
 
 

@@ -5,6 +5,7 @@ import logging
 import uvicorn
 
 from local_platform.app import build_app
+from pilotlight.locks import hold_home
 from pilotlight.redaction import secrets_of, start_logging
 from pilotlight.settings import Settings
 
@@ -15,6 +16,7 @@ def main() -> None:
     settings = Settings()
     redact.learn(secrets_of(settings))
     logging.getLogger().setLevel(settings.log_level.upper())
+    hold_home(settings.home)
     uvicorn.run(
         build_app(settings),
         host=settings.host,

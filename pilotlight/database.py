@@ -8,13 +8,14 @@ text that PostgreSQL could not hold is InvalidArgument on both.
 
 import logging
 import sqlite3
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlmodel import create_engine
 
 from pilotlight import postgres
@@ -22,8 +23,17 @@ from pilotlight.errors import FailedPrecondition, InvalidArgument, Unavailable
 
 log = logging.getLogger(__name__)
 
+_QUIET = 10.0
+_told: dict[str, float] = {}
 _TRANSIENT = frozenset({5, 6, 10, 13, 14})
 """SQLite's result codes BUSY, LOCKED, IOERR, FULL and CANTOPEN."""
+
+
+class DatabaseUnavailable(Unavailable, SQLAlchemyError):
+    """The database cannot do it now: no server, no lock in time, a full disk. What was not committed did not happen.
+
+    When the answer to a commit is lost, nobody knows whether it did: read, then decide.
+    """
 
 
 def open_engine(url: str) -> Engine:
@@ -58,7 +68,7 @@ def check_text(values: Any) -> None:
             raise InvalidArgument("A text has a NUL character (U+0000) in it.", hint="Leave it out.")
 
 
-def unavailable_for(error: BaseException, *, disconnected: bool = False) -> Unavailable | None:
+def unavailable_for(error: BaseException, *, disconnected: bool = False) -> DatabaseUnavailable | None:
     """What a driver's error is for our callers when trying again can help; None for a defect."""
     if isinstance(error, sqlite3.Error):
         transient = (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _TRANSIENT
@@ -66,8 +76,16 @@ def unavailable_for(error: BaseException, *, disconnected: bool = False) -> Unav
         transient = disconnected or postgres.is_transient(error)
     if not transient:
         return None
-    log.warning("The control database cannot do it now: %s", str(error).strip())
-    return Unavailable("The control database does not answer now; nothing was lost.", hint="Try again in a moment.")
+    _tell(" ".join(str(error).split()))
+    return DatabaseUnavailable("The database does not answer now.", hint="Try again in a moment.")
+
+
+def _tell(reason: str) -> None:
+    """Into the log, the same not again within ten seconds: everything that wants the database hears of it."""
+    if time.monotonic() - _told.get(reason, -_QUIET) >= _QUIET:
+        _told.clear()
+        _told[reason] = time.monotonic()
+        log.warning("The database cannot do it now: %s", reason)
 
 
 def _open_sqlite(url: URL) -> Engine:
@@ -90,7 +108,7 @@ def _on_begin(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
 
 
-def _translate(context: ExceptionContext) -> Unavailable | None:
+def _translate(context: ExceptionContext) -> DatabaseUnavailable | None:
     if context.is_pre_ping:  # the pool finds out by itself, and connects again
         return None
     return unavailable_for(context.original_exception, disconnected=context.is_disconnect)

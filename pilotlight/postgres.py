@@ -1,14 +1,17 @@
 """PostgreSQL as the control database: one writer at a time, snapshots for readers, every wait bounded."""
 
+import logging
 from importlib.util import find_spec
 from typing import Any
 
-from sqlalchemy import URL, Engine, event
+from sqlalchemy import URL, Connection, Engine, event
 from sqlmodel import create_engine
 
 from pilotlight.errors import FailedPrecondition
 
+log = logging.getLogger(__name__)
 NAMES = ("postgresql", "postgres")
+_OLDEST = 14
 
 _WRITERS = 0x70696C6F74
 """The advisory lock of whoever writes. Such locks belong to one database, so this number is ours alone."""
@@ -59,6 +62,28 @@ def open_engine(url: URL) -> Engine:
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     return engine
+
+
+def check_server(db: Connection) -> None:
+    """Raises FailedPrecondition for a server that is too old, or a database that cannot hold every text.
+
+    The transaction may take as long as it needs from here on: it is the one that changes tables.
+    """
+    number, encoding, fsync = (
+        db.exec_driver_sql(f"SHOW {name}").scalar_one() for name in ("server_version_num", "server_encoding", "fsync")
+    )
+    if int(number) < _OLDEST * 10_000:
+        raise FailedPrecondition(
+            f"The PostgreSQL server has version {int(number) // 10_000}.", hint=f"Take {_OLDEST} or newer."
+        )
+    if encoding != "UTF8":
+        raise FailedPrecondition(
+            f"The control database has the encoding {encoding}.",
+            hint="Create it anew: `createdb -T template0 -E UTF8 --locale=C pilotlight`.",
+        )
+    if fsync != "on":
+        log.warning("The PostgreSQL server runs with fsync off: a power failure may lose or damage all of it.")
+    db.exec_driver_sql("SET LOCAL statement_timeout = 0")
 
 
 def is_transient(error: BaseException) -> bool:

@@ -38,10 +38,16 @@ class Settings(BaseSettings):
     """Shortest scale-to-zero window a deployment may have [P75]; tests shorten it."""
     job_grace_seconds: float = Field(default=300.0, ge=0)
     """The most that a plan asks for covers being so much later than estimated, whatever the range says."""
-    concurrent_turns: int = Field(default=4, ge=1)
-    """Sessions at work at a time; others wait in the queue."""
     workspace_store: str = ""
     """Where the snapshots of workspaces are: a folder, `workspaces` under `home` when empty, or any fsspec URL."""
+    concurrent_turns: int = Field(default=4, ge=0)
+    """Sessions at work at a time in this process; others wait in the queue. 0: it leaves all of them to workers."""
+    account_turns: int = Field(default=0, ge=0)
+    """Sessions of one account at work at a time, on all workers together; 0: no limit."""
+    lease_seconds: float = Field(default=20.0, gt=0)
+    """A worker that gives no sign of life for so long has lost its sessions to others."""
+    beat_seconds: float = Field(default=5.0, gt=0)
+    """How often a worker gives a sign of life."""
     snapshots_kept: int = Field(default=3, ge=1)
     """Newest snapshots of each session's workspace that are kept."""
     snapshot_bytes: int = Field(default=2 << 30, ge=0)
@@ -56,7 +62,7 @@ class Settings(BaseSettings):
     """Within this a request's head must be complete."""
     stall_seconds: float = Field(default=60.0, gt=0)
     """A request's body must go on arriving within this; an answer may wait five times as long for its reader."""
-    connections: int = Field(default=512, ge=1)
+    connections: int = Field(default=2048, ge=1)
     """Connections to the control process; above it the one that it has waited for longest is closed."""
     turn_connections: int = Field(default=64, ge=1)
     """The same for the socket of one turn: a runner cannot use up what the others need."""

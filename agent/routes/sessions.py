@@ -10,6 +10,7 @@ from agent.context import CallerDep, ControlDep
 from agent.failures import ERRORS
 from agent.front import user_principal
 from agent.resources import cancel_jobs, clean_up
+from agent.session_list import list_sessions
 from agent.stopping import cancel_session
 from agent.wire import (
     CancelReply,
@@ -55,7 +56,7 @@ def list_(
 ) -> Json:
     """The account's sessions, newest first unless ordered otherwise."""
     params = ListParams(min(page_size, 200) or 50, page_token, filter, order_by, read_mask)
-    return sessions.list_sessions(control.engine, caller.account, params)
+    return list_sessions(control.engine, caller.account, params)
 
 
 @router.get("/{session}", response_model=SessionView)

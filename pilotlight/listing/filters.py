@@ -5,14 +5,13 @@ As AIP-160 says, OR binds tighter than AND, and terms side by side are joined by
 """
 
 import re
-from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from typing import NamedTuple
 
 from pilotlight.errors import InvalidArgument
-from pilotlight.listing.fields import check_known, check_path, look_up
-from pilotlight.listing.matching import compare
+from pilotlight.listing.fields import check_known, check_path
+from pilotlight.listing.tree import Either, Every, Filter, Negation, Restriction
 
-Predicate = Callable[[dict[str, Any]], bool]
 MAX_BYTES, MAX_DEPTH = 2048, 10
 
 _TOKEN = re.compile(
@@ -35,15 +34,15 @@ class _Token(NamedTuple):
     text: str
 
 
-def parse_filter(text: str, fields: Collection[str] | None = None) -> Predicate:
-    """Compile a filter to a predicate over wire dictionaries; an empty one accepts all.
+def parse_filter(text: str, fields: Collection[str] | None = None) -> Filter:
+    """Parse a filter to a predicate over wire dictionaries; an empty one accepts all.
 
     `fields` is the allow-list of first segments in camelCase. Raises InvalidArgument saying where it went wrong.
     """
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise InvalidArgument("The filter is longer than 2048 bytes.", hint="Write a shorter filter.")
     if not text.strip():
-        return lambda _resource: True
+        return Every(())
     return _Parser(_tokenise(text), fields).parse()
 
 
@@ -66,34 +65,33 @@ class _Parser:
     def __init__(self, tokens: list[_Token], fields: Collection[str] | None) -> None:
         self.tokens, self.fields, self.position = tokens, fields, 0
 
-    def parse(self) -> Predicate:
+    def parse(self) -> Filter:
         predicate = self._expression(0)
         if self.position < len(self.tokens):
             raise _malformed(f"unexpected {self.tokens[self.position].text[:40]!r}")
         return predicate
 
-    def _expression(self, depth: int) -> Predicate:
+    def _expression(self, depth: int) -> Filter:
         parts = [self._disjunction(depth)]
         while self.position < len(self.tokens) and self._peek().text != ")":
             if self._is_word("AND"):
                 self.position += 1
             parts.append(self._disjunction(depth))
-        return parts[0] if len(parts) == 1 else lambda resource: all(part(resource) for part in parts)
+        return parts[0] if len(parts) == 1 else Every(tuple(parts))
 
-    def _disjunction(self, depth: int) -> Predicate:
+    def _disjunction(self, depth: int) -> Filter:
         parts = [self._term(depth)]
         while self._is_word("OR"):
             self.position += 1
             parts.append(self._term(depth))
-        return parts[0] if len(parts) == 1 else lambda resource: any(part(resource) for part in parts)
+        return parts[0] if len(parts) == 1 else Either(tuple(parts))
 
-    def _term(self, depth: int) -> Predicate:
+    def _term(self, depth: int) -> Filter:
         if depth >= MAX_DEPTH:
             raise _malformed(f"nested deeper than {MAX_DEPTH} levels")
         if self._is_word("NOT") or self._peek().kind == "minus":
             self.position += 1
-            inner = self._term(depth + 1)
-            return lambda resource: not inner(resource)
+            return Negation(self._term(depth + 1))
         if self._peek() == _Token("paren", "("):
             self.position += 1
             inner = self._expression(depth + 1)
@@ -103,7 +101,7 @@ class _Parser:
             return inner
         return self._restriction()
 
-    def _restriction(self) -> Predicate:
+    def _restriction(self) -> Filter:
         field, operator = self._take(), self._peek()
         if field.kind != "word" or operator.kind != "op":
             raise _malformed(f"expected `field = value` near {field.text[:40]!r}")
@@ -115,7 +113,7 @@ class _Parser:
         check_known(path, self.fields, "filter")
         quoted = literal.kind == "string"
         value = re.sub(r"\\(.)", r"\1", literal.text[1:-1], flags=re.DOTALL) if quoted else literal.text
-        return lambda resource: compare(look_up(resource, path), operator.text, value, quoted)
+        return Restriction(path, operator.text, value, quoted)
 
     def _peek(self) -> _Token:
         return self.tokens[self.position] if self.position < len(self.tokens) else _Token("end", "")

@@ -69,21 +69,23 @@ def _orders(actual: Any, operator: str, literal: str) -> bool:
 
 def _sign(actual: Any, literal: str) -> int | None:
     """-1, 0 or 1 as numbers or as times; None when the two are neither."""
-    left, right = _number(actual), _number(literal)
+    left, right = as_number(actual), as_number(literal)
     if left is not None and right is not None:
         return (left > right) - (left < right)
-    start, end = _time(actual), _time(literal)
+    start, end = as_time(actual), as_time(literal)
     if start is not None and end is not None:
         return (start > end) - (start < end)
     return None
 
 
-def _number(value: Any) -> Decimal | None:
+def as_number(value: Any) -> Decimal | None:
+    """The number that a value or literal stands for."""
     text = str(value) if isinstance(value, str | int | float) else ""
     return Decimal(text) if _NUMBER.match(text) else None
 
 
-def _time(value: Any) -> datetime | None:
+def as_time(value: Any) -> datetime | None:
+    """The time that a value or literal stands for."""
     if not isinstance(value, str) or not _TIME.match(value):
         return None
     try:

@@ -57,27 +57,36 @@ def list_page(
     start = _find_start([key for key, _ in keyed], params, terms)
     page = keyed[start : start + params.page_size]
     more = start + len(page) < len(keyed)
-    return {
-        collection: [apply_read_mask(resource, params.read_mask) for _, resource in page],
-        "nextPageToken": _make_token(page[-1][0], params) if more and page else "",
-        "totalSize": len(keyed),
-    }
+    token = make_token(page[-1][0], params) if more and page else ""
+    return show_page([resource for _, resource in page], params, collection, token, len(keyed))
+
+
+def show_page(
+    page: list[dict[str, Any]], params: ListParams, collection: str, token: str, total: int
+) -> dict[str, Any]:
+    """A page as every list answers it."""
+    shown = [apply_read_mask(resource, params.read_mask) for resource in page]
+    return {collection: shown, "nextPageToken": token, "totalSize": total}
 
 
 def _find_start(keys: list[Key], params: ListParams, terms: list[Term]) -> int:
-    if not params.page_token:
+    last = read_token(params, terms)
+    if last is None:
         return 0
-    last = _read_token(params, terms)
     return next((index for index, key in enumerate(keys) if compare_keys(key, last, terms) > 0), len(keys))
 
 
-def _make_token(key: Key, params: ListParams) -> str:
+def make_token(key: Key, params: ListParams) -> str:
+    """The token of the page after the element with this sort key."""
     text = json.dumps([_fingerprint(params), key])
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _read_token(params: ListParams, terms: list[Term]) -> Key:
+def read_token(params: ListParams, terms: list[Term]) -> Key | None:
+    """The sort key to go on after; None for the first page. Raises InvalidArgument for a token of another list."""
     token = params.page_token
+    if not token:
+        return None
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         fingerprint, key = json.loads(raw)

@@ -119,7 +119,7 @@ def test_hints_of_another_snapshot_are_not_believed(workspace: Workspace) -> Non
     elsewhere = Workspace(
         Settings(home=workspace.folder.parents[1] / "b", workspace_store=str(store_of(workspace))), SESSION
     )
-    elsewhere.prepare(2, first, here=False)
+    elsewhere.prepare(2, first, resident=False)
     (elsewhere.work / "data").write_bytes(b"new")
     second = elsewhere.snapshots.save(elsewhere.work, 2, first)
     third = workspace.snapshots.save(workspace.work, 3, second)
@@ -150,10 +150,10 @@ def test_stale_workspace_is_replaced_when_the_last_turn_ran_elsewhere(workspace:
     name = workspace.snapshots.save(workspace.work, 1)
     (workspace.work / "plan.md").write_text("stale")
     (workspace.work / "stale").touch()
-    workspace.prepare(2, name, here=False)
+    workspace.prepare(2, name, resident=False)
     assert [path.name for path in workspace.work.iterdir()] == ["plan.md"]
     assert (workspace.work / "plan.md").read_text() == "plan 1"
-    workspace.prepare(1, None, here=False)
+    workspace.prepare(1, None, resident=False)
     assert list(workspace.work.iterdir()) == [], "no turn has ended: nothing of a turn that was taken over counts"
 
 
@@ -172,9 +172,9 @@ def test_turn_without_a_snapshot_is_never_replaced_by_an_older_one(workspace: Wo
     workspace.snapshots.save(workspace.work, 1)
     (workspace.work / "plan.md").write_text("plan 2")
     with pytest.raises(FailedPrecondition, match="ran on another machine"):
-        workspace.prepare(3, "", here=False)
+        workspace.prepare(3, "", resident=False)
     assert (workspace.work / "plan.md").read_text() == "plan 2"
-    workspace.prepare(3, "", here=True)
+    workspace.prepare(3, "", resident=True)
 
 
 @pytest.mark.parametrize("part", ["manifest", "content"])
@@ -292,7 +292,7 @@ def test_killed_at_any_moment_what_was_named_is_whole_and_a_restore_is_whole(tmp
             named = [named, *child.stdout.read().splitlines(keepends=True)]
         newest = next(line.strip() for line in reversed(named) if line.endswith("\n"))
         workspace = Workspace(Settings(home=tmp_path), "s")
-        workspace.prepare(2, newest, here=False)
+        workspace.prepare(2, newest, resident=False)
         states = {path.read_text() for path in workspace.work.iterdir()}
         assert states == {f"{parse_name(newest).epoch} " * 20000}
         assert len(list(workspace.work.iterdir())) == 3

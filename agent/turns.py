@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from agent import conclusions, journal, leases
+from agent.history import record_snapshot
 from agent.leases import Holder
 from agent.states import Move, Status
 from agent.store import load_session, lock_session, reading, writing
@@ -37,6 +38,8 @@ class Ending(NamedTuple):
     exit_code: int | None
     complaint: str
     """Last lines of its standard error."""
+    snapshot: str | None = None
+    """Name of the snapshot of its workspace; None when none could be taken."""
 
 
 def begin_turn(db: Session, session_id: str, holder: Holder, lease_seconds: float) -> Turn | None:
@@ -77,6 +80,7 @@ def end_turn(engine: Engine, turn: Turn, ending: Ending) -> bool:
         db.add(record)
         if row.status != Status.RUNNING.value:
             return False
+        record_snapshot(db, turn.session, turn.epoch, ending.snapshot)
         record.killed = record.outcome is None and conclusions.was_killed(ending.exit_code, ending.complaint)
         conclusions.conclude(db, row, record, ending.complaint)
         again = load_session(db, turn.session).status == Status.PENDING.value

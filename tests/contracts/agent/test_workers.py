@@ -50,7 +50,7 @@ def jobs() -> Jobs:
 
 @pytest.fixture(scope="module")
 def control(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlServer]:
-    settings: dict[str, Any] = {"concurrent_turns": 0, "lease_seconds": 2.0, "beat_seconds": 0.4}
+    settings: dict[str, Any] = {"concurrent_turns": 0, "lease_seconds": 6.0, "beat_seconds": 0.5}
     with serving(jobs.app(), lifespan="off") as url:
         home = tmp_path_factory.mktemp("w")
         server = ControlServer(home, platform_url=url, platform_key=SecretStr("fw_x"), **settings).start()

@@ -50,7 +50,7 @@ def jobs() -> Jobs:
 
 @pytest.fixture(scope="module")
 def control(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlServer]:
-    settings: dict[str, Any] = {"concurrent_turns": 0, "lease_seconds": 2.0, "beat_seconds": 0.4}
+    settings: dict[str, Any] = {"concurrent_turns": 0, "lease_seconds": 6.0, "beat_seconds": 0.5}
     with serving(jobs.app(), lifespan="off") as url:
         home = tmp_path_factory.mktemp("w")
         server = ControlServer(home, platform_url=url, platform_key=SecretStr("fw_x"), **settings).start()
@@ -64,6 +64,10 @@ def workers(control: ControlServer) -> Iterator[list[WorkerProcess]]:
     yield started
     for worker in started:
         worker.end()
+
+
+def epochs_of(control: ControlServer, session: str, move: str) -> list[int]:
+    return [event["epoch"] for event in control.events(session) if event["payload"].get("move") == move]
 
 
 def moves(control: ControlServer, session: str) -> list[str]:
@@ -107,13 +111,12 @@ def test_a_zombie_writes_nothing_and_has_no_effect(
     session = control.create("plan; say one; wait go; job c1; wait end; finish", autoApprove=CEILING)
     control.settle_until(session, lambda view: view["statusInfo"] == "one")
     zombie.send(signal.SIGSTOP)
+    frozen, begun = control.events(session), epochs_of(control, session, "start")
     (zombie.workspace(session) / "go").touch()  # its runner goes on, and speaks to a process that stands still
     heir = WorkerProcess(control.settings, control.settings.home / "h")
     workers.append(heir)
-    control.settle_until(session, lambda view: moves(control, session).count("start") == 2, seconds=150)
-    epochs = {event["epoch"] for event in control.events(session)}
-    old, new = min(epochs - {0}), max(epochs)
-    taken = next(event for event in control.events(session) if event["payload"].get("move") == "recover")
+    control.settle_until(session, lambda view: len(epochs_of(control, session, "start")) > len(begun), seconds=150)
+    old, new = frozen[-1]["epoch"], epochs_of(control, session, "start")[-1]
     zombie.send(signal.SIGCONT)
     wait_until(lambda: control.runner_count_in(zombie.workspace(session)) == 0)
     assert jobs.posted == []
@@ -121,7 +124,7 @@ def test_a_zombie_writes_nothing_and_has_no_effect(
     wait_until(lambda: jobs.posted == ["c1"])
     (heir.workspace(session) / "end").touch()
     control.settle(session, "succeeded")
-    late = [event for event in control.events(session) if int(event["seq"]) > int(taken["seq"])]
+    late = control.events(session)[len(frozen) :]
     assert old not in {event["epoch"] for event in late}
     assert [event["epoch"] for event in control.events(session)] == sorted(
         event["epoch"] for event in control.events(session)

@@ -23,7 +23,8 @@ def test_restored_instance_goes_on_and_its_deployed_model_answers(system: System
     ended, waits = system.create(INSTRUCTION), system.create(INSTRUCTION)
     for session in (ended, waits):
         assert system.wait(session).endswith("[done] session status: waiting\n")
-    assert system.answer(ended, "Approved, proceed.").endswith("[done] session status: succeeded\n")
+    told = system.answer(ended, "Approved, proceed.")
+    assert told.endswith("[done] session status: succeeded\n"), told[-3000:]
     made = system.run("-m", "cli.operator", "backup", str(tmp_path / "backup"))
     assert made.returncode == 0, made.stderr
     instance = Instance(tmp_path / "again", free_port(), free_port())
@@ -32,7 +33,8 @@ def test_restored_instance_goes_on_and_its_deployed_model_answers(system: System
     assert restored.returncode == 0, restored.stderr
     with instance:
         again = System(instance, tmp_path)
-        assert again.answer(waits, "Approved, proceed.").endswith("[done] session status: succeeded\n")
+        told = again.answer(waits, "Approved, proceed.")
+        assert told.endswith("[done] session status: succeeded\n"), told[-3000:]
         assert answer(instance, ended)
 
 

@@ -74,6 +74,17 @@ async def kill_trainers(world: World, rng: Random, times: int = 4) -> int:
     return len(hit)
 
 
+async def crash_database(world: World, rng: Random, times: int = 4) -> int:
+    """The PostgreSQL server is stopped as by a crash, and started again after up to two seconds."""
+    assert world.database
+    for _ in range(times):
+        await asyncio.sleep(rng.uniform(3.0, 8.0))
+        await asyncio.to_thread(world.database.crash)
+        await asyncio.sleep(rng.uniform(0.0, 2.0))
+        await asyncio.to_thread(world.database.start)
+    return times
+
+
 def _fill(path: Path) -> None:
     block = bytes(1 << 16)
     with path.open("wb", buffering=0) as file:
@@ -90,4 +101,5 @@ DISTURBANCES: Mapping[str, Disturbance] = {
     "full": fill_disk,
     "clock": move_clock,
     "trainers": kill_trainers,
+    "database": crash_database,
 }

@@ -93,7 +93,7 @@ class Campaign:
             person = Person(http, self.options.seed)
             keeper, killer = asyncio.create_task(self._keep_alive()), asyncio.create_task(self._kill())
             try:
-                await asyncio.wait_for(self._keep_busy(person), self.options.limit_seconds)
+                await asyncio.wait_for(self._keep_busy(person, keeper, killer), self.options.limit_seconds)
                 await self._settle()
             except TimeoutError:
                 person.log.problems.append(f"not at rest after {self.options.limit_seconds:g} s: {person.at_work}")
@@ -103,14 +103,14 @@ class Campaign:
                 await asyncio.gather(keeper, killer, return_exceptions=True)
         return person
 
-    async def _keep_busy(self, person: Person) -> None:
+    async def _keep_busy(self, person: Person, *others: "asyncio.Task[None]") -> None:
         number, running = 0, set[asyncio.Task[None]]()
         while self.dying or number < self.options.sessions or running:
             while len(running) < self.options.at_once and (self.dying or number < self.options.sessions):
                 running.add(asyncio.create_task(person.run_session(number)))
                 number += 1
             done, running = await asyncio.wait(running, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
+            for task in (*done, *(other for other in others if other.done())):
                 task.result()
 
     async def _settle(self) -> None:

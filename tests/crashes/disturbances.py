@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -34,10 +35,7 @@ async def lock_database(world: World, rng: Random, times: int = 3) -> int:
     """Another process holds the write lock of the control database for some seconds."""
     for _ in range(times):
         await asyncio.sleep(rng.uniform(1.0, 3.0))
-        with closing(sqlite3.connect(world.home / "control.db", timeout=30, isolation_level=None)) as db:
-            await asyncio.to_thread(db.execute, "BEGIN IMMEDIATE")
-            await asyncio.sleep(rng.uniform(1.0, 6.0))
-            db.execute("ROLLBACK")
+        await asyncio.to_thread(_hold_lock, world.home / "control.db", rng.uniform(1.0, 6.0))
     return times
 
 
@@ -83,6 +81,12 @@ async def crash_database(world: World, rng: Random, times: int = 4) -> int:
         await asyncio.sleep(rng.uniform(0.0, 2.0))
         await asyncio.to_thread(world.database.start)
     return times
+
+
+def _hold_lock(path: Path, seconds: float) -> None:
+    with closing(sqlite3.connect(path, timeout=120, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        time.sleep(seconds)
 
 
 def _fill(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python -m tests.crashes --kills 300 --seed 1 [--database URL]`: random kills, checked; exit 1 on a violation.
+"""`python -m tests.crashes --kills 300 --seed 1 [--database postgres]`: random kills, checked; exit 1 on a violation.
 
 `--scenario all` adds each crash point and everything else that goes wrong; `--scenario zombies` runs only that.
 """
@@ -23,20 +23,20 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenario", choices=["random", "points", *DISTURBANCES, "all"], default="random")
-    parser.add_argument("--database", default="sqlite", help="sqlite, or the URL of an empty PostgreSQL database")
+    parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
     parser.add_argument("--limit", type=float, default=0.0, help="seconds after which what is not at rest has failed")
     given = parser.parse_args()
-    database = "" if given.database == "sqlite" else given.database
+    postgres = given.database == "postgres"
     names = ["points", *DISTURBANCES, "random"] if given.scenario == "all" else [given.scenario]
-    chosen = [(name, _choose(name, given.seed, given.kills, database)) for name in names]
+    chosen = [(name, _choose(name, given.seed, given.kills, postgres=postgres)) for name in names]
     if given.limit:
         chosen = [(name, replace(options, limit_seconds=given.limit)) for name, options in chosen]
     return max(_run(name, options) for name, options in chosen)
 
 
-def _choose(name: str, seed: int, kills: int, database: str) -> Options:
+def _choose(name: str, seed: int, kills: int, *, postgres: bool) -> Options:
     if name == "random":
-        return scenarios.random(seed, kills, database)
+        return scenarios.random(seed, kills, postgres=postgres)
     return scenarios.named(seed) if name == "points" else scenarios.disturbed(name, seed)
 
 

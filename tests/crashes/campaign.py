@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -14,7 +15,9 @@ import httpx
 from tests.crashes.disturbances import DISTURBANCES
 from tests.crashes.person import Log, Person
 from tests.crashes.shapes import DATASET, make_rows
+from tests.crashes.stored import read_tables
 from tests.crashes.world import Server, World
+from tests.fixtures.postgres import postgres_server
 
 Json = dict[str, Any]
 _REST_SECONDS = 0.02
@@ -40,7 +43,8 @@ class Options:
     """Seconds between two random kills."""
     limit_seconds: float = 600.0
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
-    database: str = ""
+    postgres: bool = False
+    """Whether the control database is on a PostgreSQL server of the campaign's own."""
 
 
 @dataclass
@@ -59,7 +63,10 @@ class Evidence:
     interrupted: int
     """How often the client had to tell a failed session to go on."""
     seconds: float
-    database: str
+    tables: dict[str, list[Json]]
+    """Rows of the control database."""
+    chain: str
+    """What is wrong with its audit."""
     disturbed: int = 0
     """How often something else than a kill went wrong."""
 
@@ -86,7 +93,7 @@ class Campaign:
             person = Person(http, self.options.seed)
             keeper, killer = asyncio.create_task(self._keep_alive()), asyncio.create_task(self._kill())
             try:
-                await asyncio.wait_for(self._keep_busy(person), self.options.limit_seconds)
+                await asyncio.wait_for(self._keep_busy(person, keeper, killer), self.options.limit_seconds)
                 await self._settle()
             except TimeoutError:
                 person.log.problems.append(f"not at rest after {self.options.limit_seconds:g} s: {person.at_work}")
@@ -96,14 +103,14 @@ class Campaign:
                 await asyncio.gather(keeper, killer, return_exceptions=True)
         return person
 
-    async def _keep_busy(self, person: Person) -> None:
+    async def _keep_busy(self, person: Person, *others: "asyncio.Task[None]") -> None:
         number, running = 0, set[asyncio.Task[None]]()
         while self.dying or number < self.options.sessions or running:
             while len(running) < self.options.at_once and (self.dying or number < self.options.sessions):
                 running.add(asyncio.create_task(person.run_session(number)))
                 number += 1
             done, running = await asyncio.wait(running, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
+            for task in (*done, *(other for other in others if other.done())):
                 task.result()
 
     async def _settle(self) -> None:
@@ -166,36 +173,37 @@ class Campaign:
 
 def run(options: Options, folder: Path) -> Evidence:
     """Run a campaign to its end, and stop its world."""
-    settings = dict(options.settings) | ({"DATABASE_URL": options.database} if options.database else {})
-    with World(folder, settings, disk_bytes=options.disk_bytes) as world:
-        for server in (world.platform, world.control):
-            world.start(server)
+    with ExitStack() as stack:
+        settings, server = dict(options.settings), None
+        if options.postgres:
+            server = stack.enter_context(postgres_server())
+            settings["DATABASE_URL"] = server.url()
+        world = stack.enter_context(World(folder, settings, disk_bytes=options.disk_bytes, database=server))
+        for one in (world.platform, world.control):
+            world.start(one)
         _upload(world)
         campaign, started = Campaign(options, world), time.monotonic()
         if options.worker:
             world.bear(world.worker)
         person = asyncio.run(campaign.run())
-        births = world.births
-        database = options.database or f"sqlite:///{world.home / 'control.db'}"
-        killed = sorted([*campaign.killed, *_at_points(births)])
-        last = campaign.calm
-        seconds = time.monotonic() - started
-        for server in campaign.servers:
-            world.kill(server)
+        seconds, births = time.monotonic() - started, world.births
+        for one in campaign.servers:
+            world.kill(one)
         world.keep()
-    interrupted = person.interrupted.total()
+        tables, chain = read_tables(settings.get("DATABASE_URL") or f"sqlite:///{world.home / 'control.db'}")
     return Evidence(
         options,
         folder,
         person.log,
         births,
-        last,
-        killed,
-        campaign.left,
-        interrupted,
-        seconds,
-        database,
-        campaign.disturbed,
+        campaign.calm,
+        sorted([*campaign.killed, *_at_points(births)]),
+        left=campaign.left,
+        interrupted=person.interrupted.total(),
+        seconds=seconds,
+        tables=tables,
+        chain=chain,
+        disturbed=campaign.disturbed,
     )
 
 

@@ -7,28 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, text
-
-from gateway import audit
-from pilotlight.database import open_engine
 from tests.crashes.campaign import Evidence
 from tests.crashes.person import Log
 from tests.crashes.platform import LOG
 
 Json = dict[str, Any]
-TABLES = (
-    "sessions",
-    "events",
-    "questions",
-    "answers",
-    "turns",
-    "requests",
-    "gateway_effects",
-    "gateway_grants",
-    "gateway_limits",
-    "gateway_reservations",
-    "gateway_owners",
-)
 
 
 @dataclass
@@ -62,13 +45,8 @@ class Case:
 
 def load_case(evidence: Evidence) -> Case:
     """Read what an ended campaign left behind."""
-    engine = open_engine(evidence.database)
-    case = Case(evidence.last_kill, births=evidence.births, log=evidence.log, left=evidence.left)
-    try:
-        case.chain = audit.verify(engine).problem
-        case.tables = {table: _read(engine, table) for table in TABLES}
-    finally:
-        engine.dispose()
+    case = Case(evidence.last_kill, evidence.tables, births=evidence.births, log=evidence.log, left=evidence.left)
+    case.chain = evidence.chain
     platform = evidence.folder / "home" / "platform"
     with sqlite3.connect(platform / "platform.db") as db:
         db.row_factory = sqlite3.Row
@@ -81,11 +59,6 @@ def load_case(evidence: Evidence) -> Case:
 def moment_of(text: str) -> float:
     """RFC 3339 to seconds since the epoch."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-
-
-def _read(engine: Engine, table: str) -> list[Json]:
-    with engine.connect() as db:
-        return [dict(row) for row in db.execute(text(f"SELECT * FROM {table}")).mappings()]
 
 
 def _lines(path: Path) -> list[Json]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -34,10 +35,7 @@ async def lock_database(world: World, rng: Random, times: int = 3) -> int:
     """Another process holds the write lock of the control database for some seconds."""
     for _ in range(times):
         await asyncio.sleep(rng.uniform(1.0, 3.0))
-        with closing(sqlite3.connect(world.home / "control.db", timeout=30, isolation_level=None)) as db:
-            await asyncio.to_thread(db.execute, "BEGIN IMMEDIATE")
-            await asyncio.sleep(rng.uniform(1.0, 6.0))
-            db.execute("ROLLBACK")
+        await asyncio.to_thread(_hold_lock, world.home / "control.db", rng.uniform(1.0, 6.0))
     return times
 
 
@@ -74,6 +72,23 @@ async def kill_trainers(world: World, rng: Random, times: int = 4) -> int:
     return len(hit)
 
 
+async def crash_database(world: World, rng: Random, times: int = 4) -> int:
+    """The PostgreSQL server is stopped as by a crash, and started again after up to two seconds."""
+    assert world.database
+    for _ in range(times):
+        await asyncio.sleep(rng.uniform(3.0, 8.0))
+        await asyncio.to_thread(world.database.crash)
+        await asyncio.sleep(rng.uniform(0.0, 2.0))
+        await asyncio.to_thread(world.database.start)
+    return times
+
+
+def _hold_lock(path: Path, seconds: float) -> None:
+    with closing(sqlite3.connect(path, timeout=120, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        time.sleep(seconds)
+
+
 def _fill(path: Path) -> None:
     block = bytes(1 << 16)
     with path.open("wb", buffering=0) as file:
@@ -90,4 +105,5 @@ DISTURBANCES: Mapping[str, Disturbance] = {
     "full": fill_disk,
     "clock": move_clock,
     "trainers": kill_trainers,
+    "database": crash_database,
 }

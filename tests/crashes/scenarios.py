@@ -1,6 +1,7 @@
 """The campaigns by name: what CI runs, and what `make crashes` runs with more of it."""
 
 from dataclasses import replace
+from typing import Any
 
 from tests.crashes.campaign import Options
 from tests.crashes.disturbances import LEASE_SECONDS
@@ -15,14 +16,17 @@ def named(seed: int) -> Options:
     return Options(seed, points=list_cases(), sessions=6, at_once=3, limit_seconds=3000)
 
 
-def random(seed: int, kills: int, database: str = "") -> Options:
+def random(seed: int, kills: int, *, postgres: bool = False) -> Options:
     """Kills at random."""
-    return Options(seed, kills, at_once=8, limit_seconds=900 + kills * 6.0, database=database)
+    return Options(seed, kills, at_once=8, limit_seconds=900 + kills * 6.0, postgres=postgres)
 
 
 def disturbed(name: str, seed: int) -> Options:
     """Sessions while something else than a kill goes wrong."""
     options = Options(seed, disturbances=(name,), sessions=4, at_once=4, limit_seconds=1500)
-    if name == "zombies":
-        return replace(options, worker=True, settings=_SHORT_LEASES)
-    return replace(options, disk_bytes=DISK_BYTES) if name == "full" else options
+    more: dict[str, dict[str, Any]] = {
+        "zombies": {"worker": True, "settings": _SHORT_LEASES},
+        "full": {"disk_bytes": DISK_BYTES},
+        "database": {"postgres": True},
+    }
+    return replace(options, **more.get(name, {}))

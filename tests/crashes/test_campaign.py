@@ -40,7 +40,14 @@ def test_what_else_goes_wrong(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_database_server_that_crashes(tmp_path: Path) -> None:
+    evidence = hold(scenarios.disturbed("database", seed=3), tmp_path)
+    assert evidence.disturbed == 4
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(14400)
-def test_three_thousand_random_kills(tmp_path: Path) -> None:
-    evidence = hold(scenarios.random(seed=4, kills=3000), tmp_path)
+@pytest.mark.parametrize("postgres", [False, True], ids=["sqlite", "postgres"])
+def test_three_thousand_random_kills(tmp_path: Path, postgres: bool) -> None:
+    evidence = hold(scenarios.random(seed=4, kills=3000, postgres=postgres), tmp_path)
     assert len(evidence.killed) == 3000

@@ -17,6 +17,7 @@ from typing import Any, Self
 import httpx
 
 from tests.crashes.births import NURSERY, ask, read_line
+from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.system import free_port
 
 ACCOUNT = "local"
@@ -51,6 +52,7 @@ class World:
     worker: Server = field(default_factory=lambda: Server("worker", 0))
     disk_bytes: int = 0
     """With it, the home is a file system of that size, in a mount namespace of the world's own."""
+    database: PostgresServer | None = None
     nursery: "subprocess.Popen[bytes] | None" = None
 
     @property

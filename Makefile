@@ -1,11 +1,17 @@
-# Each target sets up what it needs in .venv; nothing is installed outside it except bubblewrap, which is asked for.
+# Each target sets up what it needs in .venv; nothing is installed outside it but bubblewrap and (for its tests)
+# PostgreSQL, which are asked for.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 TORCH ?= 2.13.0
 STAMP := $(VENV)/.installed
+CONTROL_TESTS := tests/unit/agent tests/unit/gateway tests/unit/identity tests/unit/database \
+	tests/contracts/agent tests/contracts/gateway tests/contracts/postgres
+POSTGRES_SAMPLE := tests/unit/database tests/contracts/postgres tests/unit/gateway/test_audit_chain.py tests/unit/gateway/test_ledger_races.py \
+	tests/unit/gateway/test_store_quick.py tests/unit/agent/test_journal.py tests/unit/agent/test_turns.py \
+	tests/contracts/agent/test_session_flow.py
 
-.PHONY: demo up test test-slow mutants adversary check doctor bubblewrap clean help
+.PHONY: demo up test test-slow test-postgres test-postgres-sample postgres mutants adversary check doctor bubblewrap clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -21,6 +27,12 @@ test: $(STAMP) bubblewrap  ## the tests
 
 test-slow: $(STAMP) bubblewrap  ## long campaigns
 	$(RUN)/pytest -q -m slow
+
+test-postgres: $(STAMP) bubblewrap postgres  ## the tests of the control process, on a PostgreSQL server of their own
+	$(RUN)/python -m tests.fixtures.postgres $(RUN)/pytest -q -m 'not slow' -n 2 --dist loadfile $(CONTROL_TESTS)
+
+test-postgres-sample: $(STAMP) postgres  ## the part of them that CI runs
+	$(RUN)/python -m tests.fixtures.postgres $(RUN)/pytest -q -m 'not slow' -n 2 --dist loadfile $(POSTGRES_SAMPLE)
 
 mutants: $(STAMP) bubblewrap  ## take each protection away and see a test fail
 	$(RUN)/python -m tests.mutation
@@ -52,6 +64,14 @@ bubblewrap:
 	  echo '    sudo apt-get install bubblewrap     (or: sudo dnf install bubblewrap)'; \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo 'Running as root: installing it now.'; apt-get update -qq && apt-get install -y -qq bubblewrap >/dev/null; \
+	  else exit 1; fi; }
+
+postgres:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { \
+	  echo 'PostgreSQL is missing; these tests start a server of their own. Install it with:'; \
+	  echo '    sudo apt-get install postgresql     (or: sudo dnf install postgresql-server)'; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo 'Running as root: installing it now.'; apt-get update -qq && apt-get install -y -qq postgresql >/dev/null; \
 	  else exit 1; fi; }
 
 clean:  ## remove the virtual environment and caches

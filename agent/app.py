@@ -24,6 +24,7 @@ from gateway.reaper import Reaper
 from pilotlight import __version__
 from pilotlight.database import open_engine
 from pilotlight.identity import bootstrap, identity_router
+from pilotlight.schema import migrate
 from pilotlight.settings import Settings
 
 
@@ -33,6 +34,7 @@ def build_app(settings: Settings, launcher: Launcher | None = None) -> FastAPI:
     On first start the account and its admin key are created; the key is written to `<home>/admin.key`.
     """
     engine = open_engine(settings.control_database_url)
+    migrate(engine)
     create_tables(engine)
     bootstrap(engine, settings.account, settings.home / "admin.key")
     platform = PlatformClient(settings.platform_url)

@@ -1,146 +1,174 @@
-"""The dispatcher: one task per active session, one runner process per turn. Waiting sessions have nothing here.
+"""The dispatcher of one worker process: claims turns while it has room, runs them, and looks after its leases.
 
-A small interface on purpose (enqueue, stop, start, close): a durable queue may take its place.
+A small interface on purpose (start, enqueue, stop, close). Any number of processes dispatch from the same database.
 """
 
 import asyncio
 import logging
-import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from agent import turns
-from agent.binding import bind_turn
+from agent import leases, turns
+from agent.claims import Terms, claim_next
 from agent.launchers import Launcher
-from agent.processes import stop_process, watch_process
-from agent.sockets import serve_socket
+from agent.locks import WorkerLock
+from agent.recovery import Recovery
+from agent.running import Run
+from agent.store import reading, writing
 from agent.turns import Ending, Turn
-from agent.workspace import Workspace
-from pilotlight.errors import PilotlightError
+from pilotlight.errors import Unavailable
 from pilotlight.settings import Settings
 
 log = logging.getLogger(__name__)
+_POLL_SECONDS = 0.5
+"""Other processes create and cancel sessions too: the queue, and what this worker still holds, are read this often."""
+_OVERDUE = 0.75
+"""Part of its lease after which a worker that could not beat stops its runners: before others may begin."""
+_PATIENCE_SECONDS = 10.0
+"""How long `stop` waits for another worker to end a process."""
 
 
 class Dispatcher:
-    """Runs the turns of pending sessions, at most `settings.concurrent_turns` at a time; the others queue."""
+    """Runs pending sessions, at most `settings.concurrent_turns` at a time; the others stay in the queue."""
 
     def __init__(self, engine: Engine, settings: Settings, launcher: Launcher) -> None:
         self._engine, self._settings, self._launcher = engine, settings, launcher
-        self._slots = asyncio.Semaphore(settings.concurrent_turns)
-        self._wanted: set[str] = set()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._running: set[str] = set()
-        self._stopped: set[str] = set()
-        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._runs: dict[str, Run] = {}
+        self._turns: dict[str, asyncio.Task[None]] = {}
+        self._loops: list[asyncio.Task[None]] = []
+        self._hint = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._surface: ASGIApp | None = None
 
     async def start(self, surface: ASGIApp) -> None:
-        """Begin to work, with what an earlier control process left behind. `surface` is what runners reach."""
+        """Begin to work, with what ended workers of this machine left behind. `surface` is what runners reach."""
         self._loop, self._surface = asyncio.get_running_loop(), surface
-        for session_id in await run_in_threadpool(turns.recover, self._engine):
-            self._enqueue(session_id)
+        self._launcher.start()
+        self._lock = await run_in_threadpool(WorkerLock, self._settings.home)
+        self._terms = Terms(self._lock.holder, self._settings.lease_seconds, self._settings.account_turns)
+        self._recovery = Recovery(self._engine, self._settings, self._lock.holder)
+        await self._recover()
+        await run_in_threadpool(self._recovery.sweep)
+        self._beaten = self._loop.time()
+        self._loops = [
+            asyncio.create_task(_repeat(self._claim, partial(_wait, self._hint))),
+            asyncio.create_task(_repeat(self._watch, partial(asyncio.sleep, _POLL_SECONDS))),
+            asyncio.create_task(_repeat(self._recover, partial(asyncio.sleep, _POLL_SECONDS))),
+            asyncio.create_task(_repeat(self._beat, partial(asyncio.sleep, self._settings.beat_seconds))),
+        ]
 
     def enqueue(self, session_id: str) -> None:
-        """Run the next turn of this session as soon as there is room; callable from any thread, any number of times."""
+        """Hint that this session is pending: it is claimed at once where there is room. Callable from any thread."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._enqueue, session_id)
+            self._loop.call_soon_threadsafe(self._hint.set)
 
     async def stop(self, session_id: str) -> None:
-        """End the runner of a session that was cancelled; returns when its process is gone."""
-        if session_id not in self._running:
-            return  # a queued turn finds its session cancelled and does not begin
-        self._stopped.add(session_id)
-        if process := self._processes.get(session_id):
-            await stop_process(process)
-        if task := self._tasks.get(session_id):
+        """End the runner of a session that was cancelled, in whichever worker it is; returns when its process is gone.
+
+        A worker that does not do it in time has lost its right to write and to call anyway.
+        """
+        if run := self._runs.get(session_id):
+            await run.stop()
+        if task := self._turns.get(session_id):
             await asyncio.wait([task])
+        deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+        while await run_in_threadpool(self._is_leased, session_id) and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.1)
 
     async def close(self) -> None:
-        """Stop all runners. Their sessions stay `running` in the database, and go on at the next start."""
-        tasks, self._loop = list(self._tasks.values()), None
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Stop all runners and give their sessions back: other workers, or this one's successor, go on with them."""
+        self._loop, runs = None, list(self._runs.values())
+        await _end(self._loops)
+        await _end(list(self._turns.values()))
+        for run in runs:
+            await run.give_back()
+        await self._launcher.aclose()
+        self._lock.close()
 
-    def _enqueue(self, session_id: str) -> None:
-        self._wanted.add(session_id)
-        if session_id not in self._tasks:
-            task = asyncio.create_task(self._work(session_id), name=f"session {session_id}")
-            self._tasks[session_id] = task
-            task.add_done_callback(partial(self._finish, session_id))
+    async def _claim(self) -> None:
+        self._hint.clear()
+        while len(self._runs) < self._settings.concurrent_turns:
+            turn = await run_in_threadpool(claim_next, self._engine, self._terms)
+            if turn is None:
+                return
+            self._begin(turn)
 
-    def _finish(self, session_id: str, task: "asyncio.Task[None]") -> None:
-        del self._tasks[session_id]
-        if task.cancelled():
+    def _begin(self, turn: Turn) -> None:
+        run = Run(self._engine, self._settings, self._launcher, self._surface, turn)
+        task = asyncio.create_task(run.work(), name=f"session {turn.session}")
+        self._runs[turn.session], self._turns[turn.session] = run, task
+        task.add_done_callback(partial(self._finish, turn))
+
+    def _finish(self, turn: Turn, task: "asyncio.Task[None]") -> None:
+        del self._runs[turn.session], self._turns[turn.session]
+        self._hint.set()
+        error = None if task.cancelled() else task.exception()
+        if error is None:
             return
-        if error := task.exception():
-            log.error("The turn of session %s broke.", session_id, exc_info=error)
-            turns.fail_turn(self._engine, session_id, f"A defect of ours: {type(error).__name__}.", "See the log.")
-        elif session_id in self._wanted:
-            self._enqueue(session_id)
+        log.error("The turn of session %s broke.", turn.session, exc_info=error)
+        if not isinstance(
+            error, (SQLAlchemyError, Unavailable)
+        ):  # else it goes on when its lease, which nobody beats, has expired
+            turns.fail_turn(self._engine, turn, f"A defect of ours: {type(error).__name__}.", "See the log.")
+            turns.end_turn(self._engine, turn, Ending(None, ""))
 
-    async def _work(self, session_id: str) -> None:
-        while session_id in self._wanted:
-            self._wanted.discard(session_id)
-            async with self._slots:
-                turn = await run_in_threadpool(turns.begin_turn, self._engine, session_id)
-                if turn is None:
-                    continue
-                self._running.add(session_id)
-                try:
-                    again = await self._run(turn)
-                finally:
-                    self._running.discard(session_id)
-                    self._stopped.discard(session_id)
-                if again:
-                    self._wanted.add(session_id)
+    async def _watch(self) -> None:
+        """Stop what this worker no longer has to run: its session was cancelled, or somebody else took it over."""
+        before = dict(self._runs)
+        if before and asyncio.get_running_loop().time() - self._beaten > _OVERDUE * self._settings.lease_seconds:
+            return await self._stop_others(before, set())
+        if before:
+            await self._stop_others(before, await run_in_threadpool(self._find_held))
 
-    async def _run(self, turn: Turn) -> bool:
+    async def _beat(self) -> None:
+        before, moment = dict(self._runs), asyncio.get_running_loop().time()
+        if before:
+            await self._stop_others(before, await run_in_threadpool(self._write_beat, list(before)))
+        self._beaten = moment
+
+    async def _stop_others(self, before: dict[str, Run], held: set[leases.Held]) -> None:
+        lost = [run for run in before.values() if (run.turn.session, run.turn.epoch) not in held]
+        for run in lost:
+            log.warning("Session %s is no longer this worker's: its runner is stopped.", run.turn.session)
+        await asyncio.gather(*(run.stop() for run in lost))
+
+    async def _recover(self) -> None:
+        if await run_in_threadpool(self._recovery.step):
+            self._hint.set()
+
+    def _find_held(self) -> set[leases.Held]:
+        with reading(self._engine) as db:
+            return leases.find_held(db, self._lock.holder.worker)
+
+    def _write_beat(self, sessions: list[str]) -> set[leases.Held]:
+        with writing(self._engine) as db:
+            return leases.beat(db, self._lock.holder.worker, sessions, self._settings.lease_seconds)
+
+    def _is_leased(self, session_id: str) -> bool:
+        with reading(self._engine) as db:
+            return leases.is_leased(db, session_id)
+
+
+async def _end(tasks: list["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _repeat(step: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[object]]) -> None:
+    while True:
         try:
-            ending = await self._run_process(turn)
-        except (PilotlightError, OSError) as error:
-            log.warning("Session %s could not run: %s", turn.session, error)
-            ending = Ending(None, "")
-            hint = error.hint if isinstance(error, PilotlightError) else ""
-            message = error.message if isinstance(error, PilotlightError) else str(error)
-            await run_in_threadpool(turns.fail_turn, self._engine, turn.session, message, hint)
-        return await run_in_threadpool(turns.end_turn, self._engine, turn, ending)
+            await step()
+        except (SQLAlchemyError, Unavailable, OSError) as error:
+            log.warning("The dispatcher tries again: %s", error)
+        await pause()
 
-    async def _run_process(self, turn: Turn) -> Ending:
-        workspace = Workspace(self._settings, turn.session)
-        await run_in_threadpool(workspace.prepare, turn.turn)
-        surface = bind_turn(self._surface_app(), turn)
-        async with serve_socket(self._settings, f"{turn.session}-{turn.epoch}", surface) as folder:
-            process = await self._launcher(turn, workspace.work, folder)
-            self._processes[turn.session] = process
-            try:
-                if turn.session in self._stopped:  # cancelled while it was being started
-                    await stop_process(process)
-                ending = await watch_process(process, workspace.log)
-            finally:
-                del self._processes[turn.session]
-        if turn.session not in self._stopped:  # a cancelled session never goes on
-            await run_in_threadpool(self._save, turn, workspace)
-        return ending
 
-    def _save(self, turn: Turn, workspace: Workspace) -> None:
-        """Snapshot the workspace. The turn's work counts also when that fails, so its session only says so."""
-        try:
-            workspace.snapshots.save(workspace.work)
-        except (PilotlightError, OSError) as error:
-            log.warning("No snapshot of session %s: %s", turn.session, error)
-            hint = error.hint if isinstance(error, PilotlightError) else "The log of the control process has more."
-            message = error.message if isinstance(error, PilotlightError) else os.strerror(error.errno or 0)
-            text = (
-                f"This turn's files are not in a snapshot, so they could not be restored if they were lost. {message}"
-            )
-            turns.report_trouble(self._engine, turn.session, text, hint)
-
-    def _surface_app(self) -> ASGIApp:
-        assert self._surface is not None
-        return self._surface
+async def _wait(hint: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(hint.wait(), _POLL_SECONDS)

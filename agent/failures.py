@@ -6,10 +6,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 
 from agent.wire import ErrorBody
-from pilotlight.errors import Internal, InvalidArgument, NotFound, PilotlightError, Unimplemented
+from pilotlight.errors import Internal, InvalidArgument, NotFound, PilotlightError, Unavailable, Unimplemented
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(PilotlightError, _on_pilotlight_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(NoConnection, _on_no_connection)
     app.add_exception_handler(Exception, _on_defect)
 
 
@@ -58,6 +60,11 @@ async def _on_http_exception(_request: Request, error: Exception) -> JSONRespons
     body = known.get(error.status_code, InvalidArgument(str(error.detail))).to_body()
     body["error"]["code"] = error.status_code
     return JSONResponse(body, error.status_code, error.headers)
+
+
+async def _on_no_connection(_request: Request, _error: Exception) -> JSONResponse:
+    text = "All connections to the control database are busy."
+    return error_response(Unavailable(text, hint="Try again in a moment."))
 
 
 async def _on_defect(request: Request, error: Exception) -> JSONResponse:

@@ -10,7 +10,7 @@ from typing import Any, cast
 from sqlalchemy import case, update
 from sqlmodel import Session, col, select
 
-from agent.states import TRANSITIONS, Move
+from agent.states import TRANSITIONS, Move, Status
 from agent.tables import EventRow, SessionRow
 from agent.watch import announce
 from pilotlight.clock import now, to_rfc3339
@@ -64,6 +64,8 @@ def move(
     """
     sources, goal = TRANSITIONS[step]
     values = {**(changes or {}), "status": goal.value, "version": SessionRow.version + 1}
+    if goal is Status.PENDING:
+        values["pending_time"] = to_rfc3339(now())
     row = _advance(db, session_id, values, epoch=epoch, sources=[source.value for source in sources])
     if row is None:
         _check_epoch(db, session_id, epoch)

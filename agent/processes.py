@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from agent.turns import Ending
+from runner.sandbox.child import Process
 from runner.sandbox.ending import kill_family, list_family
 
 _LOG_LIMIT = 16 << 20
@@ -16,7 +17,7 @@ GRACE_SECONDS = 5.0
 """Between asking a process to stop and ending it."""
 
 
-async def watch_process(process: asyncio.subprocess.Process, log: Path) -> Ending:
+async def watch_process(process: Process, log: Path) -> Ending:
     """Drain the output until the process has ended; a cancelled watcher ends the process first."""
     tail = bytearray()
     try:
@@ -33,7 +34,7 @@ async def watch_process(process: asyncio.subprocess.Process, log: Path) -> Endin
     return Ending(code, "\n".join(lines[-_TAIL_LINES:]))
 
 
-async def stop_process(process: asyncio.subprocess.Process) -> None:
+async def stop_process(process: Process) -> None:
     """Ask the process to stop, then end it; returns when it is gone. A process that has ended is fine."""
     if process.returncode is not None:
         return
@@ -47,7 +48,7 @@ async def stop_process(process: asyncio.subprocess.Process) -> None:
     kill_family(family)  # a sandbox that is still being built does not end with bubblewrap
 
 
-def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+def _send(process: Process, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         if os.getpgid(process.pid) == process.pid:  # a group of its own: its children end with it
             os.killpg(process.pid, number)

@@ -2,6 +2,7 @@
 
 import logging
 import resource
+import sys
 import time
 
 import uvicorn
@@ -10,7 +11,7 @@ from pydantic import SecretStr
 from agent.app import build_app
 from agent.launchers import Launcher
 from agent.protocol import guard
-from pilotlight.errors import FailedPrecondition
+from pilotlight.errors import FailedPrecondition, PilotlightError
 from pilotlight.redaction import secrets_of, start_logging
 from pilotlight.settings import Settings
 
@@ -84,4 +85,7 @@ def with_platform_key(settings: Settings) -> Settings:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except PilotlightError as error:  # no traceback: it says what is wrong and what to do
+        sys.exit(f"Error: {error}")

@@ -6,7 +6,7 @@ from typing import Any, cast
 from sqlalchemy import Engine, and_, func
 from sqlmodel import Session, col, select
 
-from agent import session_query
+from agent import queue, session_query
 from agent.session_query import Condition
 from agent.store import reading
 from agent.tables import QuestionRow, SessionRow
@@ -94,7 +94,8 @@ def _read_fields(db: Session, condition: Condition, fields: set[str]) -> list[Js
 
 def _summarize(db: Session, rows: Sequence[SessionRow]) -> list[Json]:
     questions = _load_questions(db, [row.id for row in rows if row.question_id is not None])
-    shown = [summarize_session(db, row).model_dump(mode="json", by_alias=True) for row in rows]
+    positions = queue.read_positions(db)
+    shown = [summarize_session(db, row, positions).model_dump(mode="json", by_alias=True) for row in rows]
     del questions
     return shown
 

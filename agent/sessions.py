@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Engine, delete, func
 from sqlmodel import Session, col, select
 
-from agent import journal, spending
+from agent import journal, leases, spending
 from agent.requests import find_reply, keep_reply
 from agent.states import Status
 from agent.store import get_session, reading, writing
@@ -93,6 +93,11 @@ def delete_session(engine: Engine, settings: Settings, caller: Principal, sessio
                 f"Session {session_id} is {row.status}.",
                 hint=f"Cancel it first: `firectl session cancel {session_id}`.",
             )
+        if leases.is_leased(db, session_id):
+            raise FailedPrecondition(
+                f"A process of session {session_id} is still being stopped.",
+                hint="Try again in a few seconds.",
+            )
         for table in (EventRow, InstructionRow, QuestionRow, AnswerRow, PlanRow, TurnRow):
             db.connection().execute(delete(table).where(col(table.session_id) == session_id))
         db.connection().execute(delete(RequestRow).where(col(RequestRow.scope) == session_name(row)))
@@ -115,6 +120,7 @@ def _new_row(db: Session, caller: Principal, body: CreateSession) -> SessionRow:
         status=Status.PENDING.value,
         create_time=text,
         update_time=text,
+        pending_time=text,
         turn=1,
         spend_limit_micros=_limit_micros(caller, body),
         auto_approve_micros=to_micros(ceiling.max_usd) if ceiling else None,

@@ -11,6 +11,7 @@ from agent.tables import (
     EstimateRow,
     EventRow,
     InstructionRow,
+    LeaseRow,
     PlanRow,
     QuestionRow,
     RequestRow,
@@ -18,6 +19,7 @@ from agent.tables import (
     TurnRow,
 )
 from pilotlight.errors import NotFound
+from pilotlight.tables import make_tables
 
 _TABLES: tuple[type[SQLModel], ...] = (
     SessionRow,
@@ -29,12 +31,13 @@ _TABLES: tuple[type[SQLModel], ...] = (
     RequestRow,
     TurnRow,
     EstimateRow,
+    LeaseRow,
 )
 
 
 def create_tables(engine: Engine) -> None:
     """Create what is missing of the agent's tables."""
-    SQLModel.metadata.create_all(engine, tables=[SQLModel.metadata.tables[str(t.__tablename__)] for t in _TABLES])
+    make_tables(engine, _TABLES)
 
 
 @contextmanager
@@ -66,4 +69,10 @@ def get_session(db: Session, account: str, session_id: str) -> SessionRow:
 def load_session(db: Session, session_id: str) -> SessionRow:
     """The fresh row of a session that must exist: for the control process's own work."""
     query = select(SessionRow).where(col(SessionRow.id) == session_id)
+    return db.exec(query.execution_options(populate_existing=True)).one()
+
+
+def lock_session(db: Session, session_id: str) -> SessionRow:
+    """The same, and nobody else changes it before the end of this transaction (SQLite has one writer anyway)."""
+    query = select(SessionRow).where(col(SessionRow.id) == session_id).with_for_update()
     return db.exec(query.execution_options(populate_existing=True)).one()

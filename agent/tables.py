@@ -5,8 +5,10 @@ Times are RFC 3339 UTC text of fixed width, so that they compare as text. JSON c
 
 from typing import ClassVar
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
+
+from pilotlight.columns import BigInt
 
 
 class SessionRow(SQLModel, table=True):
@@ -33,14 +35,14 @@ class SessionRow(SQLModel, table=True):
     phase: str | None = None
     create_time: str
     update_time: str
-    last_seq: int = 0
-    version: int = 1
+    last_seq: int = Field(default=0, sa_type=BigInt)
+    version: int = Field(default=1, sa_type=BigInt)
     """Raised by every change but plain events: the source of the etag."""
     turn: int = 0
-    epoch: int = 0
+    epoch: int = Field(default=0, sa_type=BigInt)
     """Raised whenever a runner starts. A write of an older one is refused."""
-    spend_limit_micros: int | None = None
-    auto_approve_micros: int | None = None
+    spend_limit_micros: int | None = Field(default=None, sa_type=BigInt)
+    auto_approve_micros: int | None = Field(default=None, sa_type=BigInt)
     auto_approve_expires: str | None = None
     auto_approve_by: str | None = None
     """E-mail of the person who set it: who created the session."""
@@ -51,6 +53,8 @@ class SessionRow(SQLModel, table=True):
     """The open question while the session waits."""
     seen_instruction: int = 0
     """How many later instructions a runner has read."""
+    pending_time: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """Since when it waits in the queue, while it is pending."""
     graph_version: str | None = None
 
 
@@ -64,11 +68,11 @@ class EventRow(SQLModel, table=True):
     )
 
     session_id: str = Field(primary_key=True, foreign_key="sessions.id")
-    seq: int = Field(primary_key=True)
+    seq: int = Field(primary_key=True, sa_type=BigInt)
     type: str
     time: str
     turn: int
-    epoch: int
+    epoch: int = Field(sa_type=BigInt)
     key: str | None = None
     payload: str
 
@@ -140,12 +144,15 @@ class RequestRow(SQLModel, table=True):
 
 
 class TurnRow(SQLModel, table=True):
-    """One runner process. `outcome` is what it said before it ended: asked, succeeded, failed, cancelled."""
+    """One runner process. `outcome` is what it said before it ended: asked, succeeded, failed, cancelled.
+
+    Without `ended` it may still be at work: its worker was lost and never heard of again.
+    """
 
     __tablename__: ClassVar[str] = "turns"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     session_id: str = Field(primary_key=True, foreign_key="sessions.id")
-    epoch: int = Field(primary_key=True)
+    epoch: int = Field(primary_key=True, sa_type=BigInt)
     turn: int
     started: str
     ended: str | None = None
@@ -153,6 +160,23 @@ class TurnRow(SQLModel, table=True):
     message: str = ""
     question_id: str | None = None
     exit_code: int | None = None
+    machine: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """Where its workspace is."""
+    killed: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    """Whether its process was ended by a signal, or without a word."""
+
+
+class LeaseRow(SQLModel, table=True):
+    """The worker that has a session now. `expires` is in seconds of the database's clock."""
+
+    __tablename__: ClassVar[str] = "leases"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    session_id: str = Field(primary_key=True, foreign_key="sessions.id")
+    epoch: int
+    worker: str = Field(index=True)
+    machine: str
+    beats: int = 0
+    expires: float
 
 
 class EstimateRow(SQLModel, table=True):
@@ -170,10 +194,10 @@ class EstimateRow(SQLModel, table=True):
     """How the run ended: succeeded, failed, cancelled."""
     settled: bool = False
     """Whether `actual_micros` is final."""
-    low_micros: int
-    expected_micros: int
-    high_micros: int
-    actual_micros: int
+    low_micros: int = Field(sa_type=BigInt)
+    expected_micros: int = Field(sa_type=BigInt)
+    high_micros: int = Field(sa_type=BigInt)
+    actual_micros: int = Field(sa_type=BigInt)
     estimated_seconds: float | None = None
     actual_seconds: float | None = None
     time: str

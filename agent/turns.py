@@ -2,19 +2,16 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import Engine, func
+from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
-from agent import estimates, journal, spending
-from agent.questions import publish_question
+from agent import conclusions, journal, leases
+from agent.leases import Holder
 from agent.states import Move, Status
-from agent.store import load_session, writing
-from agent.tables import AnswerRow, InstructionRow, SessionRow, TurnRow
+from agent.store import load_session, lock_session, writing
+from agent.tables import SessionRow, TurnRow
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.identity.tables import User
-
-_MOST_REPEATS = 5
-"""How often a runner may end on a question that is answered already before it counts as stuck."""
 
 
 class Turn(NamedTuple):
@@ -29,6 +26,8 @@ class Turn(NamedTuple):
     """ID of the session's creator: its role bounds what the runner may do."""
     role: str
     preset: str | None
+    resident: bool = True
+    """Whether the files that this machine has of the session are those of its last turn, and nobody writes them now."""
 
 
 class Ending(NamedTuple):
@@ -39,114 +38,99 @@ class Ending(NamedTuple):
     """Last lines of its standard error."""
 
 
-def begin_turn(engine: Engine, session_id: str) -> Turn | None:
-    """Start the next turn of a pending session under a new epoch; None when it is not pending (any more)."""
-    with writing(engine) as db:
-        row = db.get(SessionRow, session_id)
-        if row is None or row.status != Status.PENDING.value:
-            return None
-        journal.move(db, session_id, Move.START, changes={"epoch": SessionRow.epoch + 1})
-        row = load_session(db, session_id)
-        started = to_rfc3339(now())
-        db.add(TurnRow(session_id=row.id, epoch=row.epoch, turn=row.turn, started=started))
-        user = db.get(User, f"accounts/{row.account}/users/{row.created_user}")
-        if user is None:
-            _fail(db, row, f"The user {row.created_user}, who created this session, no longer exists.", "")
-            return None
-        return Turn(row.account, row.id, row.turn, row.epoch, row.slot, user.id, user.role, user.permission_preset)
+def begin_turn(db: Session, session_id: str, holder: Holder, lease_seconds: float) -> Turn | None:
+    """Start the next turn of a pending session under a new epoch and a lease; None when it is not pending."""
+    row = db.get(SessionRow, session_id)
+    if row is None or row.status != Status.PENDING.value:
+        return None
+    row = lock_session(db, session_id)
+    if row.status != Status.PENDING.value:
+        return None  # another worker was first
+    journal.move(db, session_id, Move.START, changes={"epoch": SessionRow.epoch + 1})
+    row = load_session(db, session_id)
+    user = db.get(User, f"accounts/{row.account}/users/{row.created_user}")
+    if user is None:
+        conclusions.fail(db, row, f"The user {row.created_user}, who created this session, no longer exists.", "")
+        return None
+    resident = _is_resident(db, row, holder.machine)
+    started = to_rfc3339(now())
+    db.add(TurnRow(session_id=row.id, epoch=row.epoch, turn=row.turn, started=started, machine=holder.machine))
+    leases.take(db, row.id, row.epoch, holder, lease_seconds)
+    return Turn(
+        row.account, row.id, row.turn, row.epoch, row.slot, user.id, user.role, user.permission_preset, resident
+    )
 
 
 def end_turn(engine: Engine, turn: Turn, ending: Ending) -> bool:
     """Record the end of the runner process and move the session on; True when another turn has to follow at once.
 
-    Does nothing to a session that was cancelled, or taken over by a newer epoch, in the meantime.
+    Only gives the lease back when the session was cancelled, and does nothing when it was taken over, in the meantime.
     """
     with writing(engine) as db:
-        row, record = load_session(db, turn.session), db.get(TurnRow, (turn.session, turn.epoch))
-        if record is not None:
-            record.ended, record.exit_code = to_rfc3339(now()), ending.exit_code
-            db.add(record)
-        if record is None or row.epoch != turn.epoch or row.status != Status.RUNNING.value:
+        row = lock_session(db, turn.session)
+        leases.drop(db, turn.session, turn.epoch)
+        if row.epoch != turn.epoch:
             return False
-        _conclude(db, row, record, ending)
+        record = db.get_one(TurnRow, (turn.session, turn.epoch))
+        record.ended, record.exit_code = to_rfc3339(now()), ending.exit_code
+        db.add(record)
+        if row.status != Status.RUNNING.value:
+            return False
+        record.killed = record.outcome is None and conclusions.was_killed(ending.exit_code, ending.complaint)
+        conclusions.conclude(db, row, record, ending.complaint)
         return load_session(db, turn.session).status == Status.PENDING.value
 
 
-def recover(engine: Engine) -> list[str]:
-    """After a start: IDs of the sessions to dispatch. Sessions whose runner is gone go back to pending.
+def take_back(engine: Engine, lease: leases.Held, reason: str, *, certain: bool, beats: int | None = None) -> bool:
+    """End a turn whose worker cannot: under a raised epoch its session goes back to pending.
 
-    A turn that had already asked or finished is concluded instead of being run again.
+    A turn that had already asked or finished is concluded instead of being run again. `certain` says that its process
+    is gone for sure. With `beats`, does nothing when the worker gave a sign of life since, and returns False.
     """
+    session_id, epoch = lease
     with writing(engine) as db:
-        rows = db.exec(select(SessionRow).where(SessionRow.status == Status.RUNNING.value)).all()
-        for row in rows:
-            record = db.get(TurnRow, (row.id, row.epoch))
-            if record is not None and record.outcome is not None:
-                _conclude(db, row, record, Ending(None, ""))
-            else:
-                journal.move(db, row.id, Move.RECOVER, reason="the control process was restarted")
-        pending = select(SessionRow.id).where(SessionRow.status == Status.PENDING.value)
-        return list(db.exec(pending.order_by(col(SessionRow.create_time))).all())
+        row = lock_session(db, session_id)
+        if not leases.drop(db, session_id, epoch, beats) and beats is not None:
+            return False
+        record = db.get(TurnRow, (session_id, epoch))
+        if record is not None and certain and record.ended is None:
+            record.ended = to_rfc3339(now())
+            db.add(record)
+        if row.epoch == epoch and row.status == Status.RUNNING.value:
+            _put_back(db, row, record, reason)
+        return True
 
 
-def fail_turn(engine: Engine, session_id: str, message: str, hint: str) -> None:
-    """End a turn that could not be started."""
+def give_back(engine: Engine, turn: Turn, reason: str) -> None:
+    """End a turn that this worker stopped before its end: another one continues."""
+    take_back(engine, (turn.session, turn.epoch), reason, certain=True)
+
+
+def fail_turn(engine: Engine, turn: Turn, message: str, hint: str) -> None:
+    """End a turn that could not be started, unless it was taken over."""
     with writing(engine) as db:
-        row = load_session(db, session_id)
-        if row.status in (Status.PENDING.value, Status.RUNNING.value):
-            _fail(db, row, message, hint)
+        row = lock_session(db, turn.session)
+        if row.status == Status.RUNNING.value and row.epoch == turn.epoch:
+            conclusions.fail(db, row, message, hint)
 
 
-def report_trouble(engine: Engine, session_id: str, message: str, hint: str) -> None:
-    """Tell of a failure that does not end the session."""
+def report_trouble(engine: Engine, turn: Turn, message: str, hint: str) -> None:
+    """Tell of a failure that does not end the session. Raises Aborted when the turn was taken over."""
     with writing(engine) as db:
-        journal.append(db, session_id, "error", {"message": message, "hint": hint})
+        journal.append(db, turn.session, "error", {"message": message, "hint": hint}, epoch=turn.epoch)
 
 
-def _conclude(db: Session, row: SessionRow, record: TurnRow, ending: Ending) -> None:
-    if record.outcome is None:
-        _fail(db, row, _why(ending), f"Retry: `firectl session update {row.id} --instruction 'Try again.'`")
-    elif record.outcome == "asked":
-        _pause(db, row, record)
-    elif record.outcome == "succeeded":
-        estimates.record_run(db, row, "succeeded")
-        spending.revoke_grants(db, row.id)
-        journal.move(db, row.id, Move.SUCCEED)  # the report event has the words
-        if _unread_instructions(db, row):
-            journal.move(db, row.id, Move.REOPEN, reason="an instruction came", changes={"turn": SessionRow.turn + 1})
-    elif record.outcome == "failed":
-        _fail(db, row, record.message, "")
+def _put_back(db: Session, row: SessionRow, record: TurnRow | None, reason: str) -> None:
+    row.epoch += 1  # first of all: whatever the lost worker still sends is refused from here on
+    db.add(row)
+    db.flush()
+    if record is not None and record.outcome is not None:
+        conclusions.conclude(db, row, record, "")
     else:
-        estimates.record_run(db, row, "cancelled")
-        spending.revoke_grants(db, row.id)
-        journal.move(db, row.id, Move.CANCEL, reason=record.message)
+        journal.move(db, row.id, Move.RECOVER, reason=reason)
 
 
-def _pause(db: Session, row: SessionRow, record: TurnRow) -> None:
-    question_id = record.question_id or ""
-    if db.get(AnswerRow, (row.id, question_id)) is None:
-        publish_question(db, row, question_id)
-        journal.move(db, row.id, Move.ASK, changes={"question_id": question_id})
-        return
-    same = (TurnRow.session_id == row.id, TurnRow.question_id == question_id)
-    if db.exec(select(func.count()).select_from(TurnRow).where(*same)).one() > _MOST_REPEATS:
-        _fail(db, row, f"The runner asked question {question_id} again and again, though it is answered.", "")
-        return
-    journal.move(db, row.id, Move.CONTINUE, reason="the question is answered", changes={"turn": SessionRow.turn + 1})
-
-
-def _fail(db: Session, row: SessionRow, message: str, hint: str) -> None:
-    estimates.record_run(db, row, "failed")
-    journal.append(db, row.id, "error", {"message": message, "hint": hint})
-    journal.move(db, row.id, Move.FAIL, reason=message)
-
-
-def _unread_instructions(db: Session, row: SessionRow) -> bool:
-    newest = db.exec(select(func.max(InstructionRow.number)).where(InstructionRow.session_id == row.id)).one()
-    return (newest or 0) > row.seen_instruction
-
-
-def _why(ending: Ending) -> str:
-    tail = ending.complaint.strip()
-    reason = f"The runner ended with exit code {ending.exit_code} before it asked or finished."
-    return f"{reason}\n{tail}" if tail else reason
+def _is_resident(db: Session, row: SessionRow, machine: str) -> bool:
+    query = select(TurnRow).where(TurnRow.session_id == row.id, TurnRow.epoch < row.epoch)
+    last = db.exec(query.order_by(col(TurnRow.epoch).desc()).limit(1)).first()
+    return last is None or (last.machine in (machine, "") and last.ended is not None)

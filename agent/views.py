@@ -1,12 +1,12 @@
 """Rows to wire: a session as clients see it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlmodel import Session, col, select
 
-from agent import spending
+from agent import queue, spending
 from agent.artifacts import list_artifacts
 from agent.states import Status
 from agent.tables import EventRow, PlanRow, QuestionRow, SessionRow
@@ -29,16 +29,19 @@ def show_session(db: Session, settings: Settings, row: SessionRow) -> SessionVie
     return view
 
 
-def summarize_session(db: Session, row: SessionRow) -> SessionView:
-    """What lists show: all but plan, cost and artifacts."""
-    question = find_question(db, row)
+def summarize_session(db: Session, row: SessionRow, positions: Mapping[str, int] | None = None) -> SessionView:
+    """What lists show: all but plan, cost and artifacts. `positions` are those of the queue, read when None."""
+    question, position = find_question(db, row), None
+    if row.status == Status.PENDING.value:
+        position = (queue.read_positions(db) if positions is None else positions).get(row.id)
     return SessionView(
         name=session_name(row),
         session_id=row.id,
         instruction=row.instruction,
         scope=row.scope,
         status=Status(row.status),
-        status_info=question.text if question else row.narrative,
+        status_info=question.text if question else _queued(position) or row.narrative,
+        queue_position=position,
         phase=Phase(row.phase) if row.phase else None,
         create_time=row.create_time,
         update_time=row.update_time,
@@ -106,6 +109,10 @@ def find_question(db: Session, row: SessionRow) -> Question | None:
         return None
     stored = db.get(QuestionRow, (row.id, row.question_id))
     return Question.model_validate_json(stored.document) if stored else None
+
+
+def _queued(position: int | None) -> str:
+    return f"Waiting for a free place: position {position} in the queue." if position else ""
 
 
 def _show_plan(db: Session, row: SessionRow) -> PlanView | None:

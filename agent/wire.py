@@ -125,6 +125,8 @@ class SessionView(Wire):
     etag: str
     turn: int
     last_seq: str
+    queue_position: int | None
+    """Place in the queue while `pending`, from 1: the order in which turns begin if none of the present ones ends."""
     spend_limit_usd: Decimal | None
     """The smaller of what was asked for and its key's limit for one session."""
     auto_approve: AutoApproveView | None

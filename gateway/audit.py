@@ -17,7 +17,6 @@ from pilotlight.plan import canonical_json
 
 GENESIS = "0" * 64
 _LAST = text("SELECT seq, hash FROM gateway_audit ORDER BY seq DESC LIMIT 1")
-_LOCK = text("SELECT pg_advisory_xact_lock(7078)")
 _INSERT = text(
     "INSERT INTO gateway_audit (seq, time, principal, method, resource, verdict, rule, detail, previous, hash)"
     " VALUES (:seq, :time, :principal, :method, :resource, :verdict, :rule, :detail, :previous, :hash)"
@@ -25,7 +24,7 @@ _INSERT = text(
 _ALL = text(
     "SELECT seq, time, principal, method, resource, verdict, rule, detail, previous, hash"
     " FROM gateway_audit ORDER BY seq"
-)
+).execution_options(stream_results=True)
 
 
 class Head(NamedTuple):
@@ -52,8 +51,6 @@ class AuditReport:
 
 def append(db: Connection, **fields: Any) -> Head:
     """Add one row in the caller's transaction; fields: principal, method, resource, verdict, rule, detail (a dict)."""
-    if db.dialect.name == "postgresql":  # SQLite has one writer anyway
-        fetch(db, _LOCK)
     last = head(db)
     row = fields | {"time": to_rfc3339(now()), "detail": canonical_json(fields["detail"]), "seq": (seq := last.seq + 1)}
     digest = _digest(last.hash, row)
@@ -70,8 +67,8 @@ def head(db: Connection) -> Head:
 def verify(engine: Engine, anchor: Head | None = None) -> AuditReport:
     """Recompute the whole chain; with `anchor` (an exported head) a cut-off end is found too."""
     last, rows = Head(0, GENESIS), 0
-    with engine.execution_options(readonly=True).connect() as db:
-        for row in db.execution_options(stream_results=True).execute(_ALL).mappings():
+    with engine.execution_options(readonly=True).connect() as db, db.execute(_ALL) as found:
+        for row in found.mappings():
             rows += 1
             if row["seq"] != last.seq + 1:
                 return AuditReport(rows, last, last.seq + 1, f"row {last.seq + 1} is missing")

@@ -12,18 +12,20 @@ from sqlalchemy import Connection, Dialect, TextClause, text
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 
+from pilotlight.database import check_text, unavailable_for
+
 _T = TypeVar("_T")
 _NONE: Mapping[str, Any] = {}
 _SAVE, _BACK, _RELEASE = (text(f"{verb} SAVEPOINT gateway") for verb in ("", "ROLLBACK TO", "RELEASE"))
 
 
 def change(db: Connection, statement: TextClause, values: Mapping[str, Any] = _NONE) -> int:
-    """Run a statement that returns nothing; how many rows it changed. Raises sqlalchemy.exc.DBAPIError."""
+    """Run a statement that returns nothing; how many rows it changed. Raises as SQLAlchemy's own execute does."""
     return _run(db, statement, values, lambda cursor: cursor.rowcount)
 
 
 def fetch(db: Connection, statement: TextClause, values: Mapping[str, Any] = _NONE) -> list[tuple[Any, ...]]:
-    """All rows of a query, or of a RETURNING. Raises sqlalchemy.exc.DBAPIError."""
+    """All rows of a query, or of a RETURNING. Raises as SQLAlchemy's own execute does."""
     return _run(db, statement, values, lambda cursor: list(cursor.fetchall()))
 
 
@@ -42,6 +44,7 @@ def savepoint(db: Connection) -> Generator[None]:
 
 def _run(db: Connection, statement: TextClause, values: Mapping[str, Any], read: Callable[[DBAPICursor], _T]) -> _T:
     sql, order = _compile(statement, db.dialect)
+    check_text(values)
     given: Any = dict(values) if order is None else tuple([values[name] for name in order])
     if not db.in_transaction():
         db.begin()
@@ -50,9 +53,17 @@ def _run(db: Connection, statement: TextClause, values: Mapping[str, Any], read:
         cursor.execute(sql, given)
         return read(cursor)
     except db.dialect.loaded_dbapi.Error as error:
-        raise DBAPIError.instance(sql, given, error, db.dialect.loaded_dbapi.Error, dialect=db.dialect) from error
+        raise _wrap(db, sql, given, error) from error
     finally:
         cursor.close()
+
+
+def _wrap(db: Connection, sql: str, given: Any, error: Any) -> Exception:
+    lost = db.dialect.is_disconnect(error, db.connection.dbapi_connection, None)
+    if lost:
+        db.invalidate(error)
+    kind = db.dialect.loaded_dbapi.Error
+    return unavailable_for(error, disconnected=lost) or DBAPIError.instance(sql, given, error, kind, dialect=db.dialect)
 
 
 @lru_cache(256)

@@ -11,14 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, event, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, RootTransaction, event, text
 
 from gateway import audit
 from gateway.tables import create_tables
 from manifest.facts import Owner
 from pilotlight.clock import now, to_rfc3339
-from pilotlight.database import open_engine
+from pilotlight.database import DatabaseUnavailable, open_engine
 
 _T = TypeVar("_T")
 _OWNER = text("SELECT owner, session FROM gateway_owners WHERE name = :name")
@@ -49,17 +48,14 @@ class Store:
     async def quick(self, function: Callable[[Connection], _T]) -> _T:
         """Run in a transaction that is committed, but perhaps not yet on disk, when this returns.
 
-        At once where nobody holds the write lock: a hop to the writer thread and back takes longer than the work, and
-        on a busy machine much longer. Else in the writer thread, in its turn.
+        At once where nobody holds SQLite's write lock: a hop to the writer thread and back takes longer than the work,
+        and on a busy machine much longer. Else, and with a server to wait for, in the writer thread, in its turn.
         """
-        if self._quick is not self._durable:
+        if self._durable.dialect.name == "sqlite":
             self._inline = self._inline or _open_inline(self._quick)
-            try:
-                with self._inline.begin():
+            if transaction := _try_to_begin(self._inline):
+                with transaction:
                     return function(self._inline)
-            except OperationalError as error:
-                if "locked" not in str(error.orig):
-                    raise
         return await asyncio.get_running_loop().run_in_executor(self._writer, _run, self._quick, function)
 
     def read(self, function: Callable[[Connection], _T]) -> _T:
@@ -85,7 +81,7 @@ class Store:
         self._writer.shutdown()
         if self._inline is not None:
             self._inline.close()
-        if self._quick is not self._durable:
+        if self._durable.dialect.name == "sqlite":
             self._quick.dispose()
 
 
@@ -102,7 +98,7 @@ def _run(engine: Engine, function: Callable[[Connection], _T]) -> _T:
 
 def _open_quick(engine: Engine) -> Engine:
     if engine.dialect.name != "sqlite":
-        return engine
+        return engine.execution_options(relaxed=True)
     quick = open_engine(engine.url.render_as_string(hide_password=False))
     event.listen(quick, "connect", _relax)
     return quick
@@ -113,6 +109,13 @@ def _open_inline(quick: Engine) -> Connection:
     driver: Any = connection.connection.driver_connection
     driver.execute("PRAGMA busy_timeout=0")
     return connection
+
+
+def _try_to_begin(connection: Connection) -> RootTransaction | None:
+    try:
+        return connection.begin()
+    except DatabaseUnavailable:  # locked; the writer thread waits, and says so when it is something else
+        return None
 
 
 def _relax(connection: Any, _record: Any) -> None:

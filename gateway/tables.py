@@ -5,6 +5,8 @@ from typing import ClassVar
 from sqlalchemy import DDL, Engine, Index
 from sqlmodel import Field, SQLModel
 
+from pilotlight.columns import BigInt
+
 
 class GrantRow(SQLModel, table=True):
     """A right to spend, written by an approval [DESIGN section 6]. The counters change only by conditional UPDATEs."""
@@ -22,7 +24,7 @@ class GrantRow(SQLModel, table=True):
     rules: str
     """JSON: field -> pilotlight.plan.Rule."""
     max_calls: int
-    max_cost_micros: int
+    max_cost_micros: int = Field(sa_type=BigInt)
     max_hours: float | None
     phase: str
     text: str
@@ -33,8 +35,8 @@ class GrantRow(SQLModel, table=True):
     """JSON: the pilotlight.pricebook.PriceBook of the approval. A book edited later changes no running grant."""
     revoke_time: str | None = None
     calls: int = 0
-    reserved_micros: int = 0
-    settled_micros: int = 0
+    reserved_micros: int = Field(default=0, sa_type=BigInt)
+    settled_micros: int = Field(default=0, sa_type=BigInt)
 
 
 class LimitRow(SQLModel, table=True):
@@ -47,10 +49,10 @@ class LimitRow(SQLModel, table=True):
     __tablename__: ClassVar[str] = "gateway_limits"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     session: str = Field(primary_key=True)
-    limit_micros: int | None = None
-    key_limit_micros: int | None = None
+    limit_micros: int | None = Field(default=None, sa_type=BigInt)
+    key_limit_micros: int | None = Field(default=None, sa_type=BigInt)
     key_month: str | None = None
-    held_micros: int = 0
+    held_micros: int = Field(default=0, sa_type=BigInt)
 
 
 class ReservationRow(SQLModel, table=True):
@@ -58,7 +60,7 @@ class ReservationRow(SQLModel, table=True):
 
     __tablename__: ClassVar[str] = "gateway_reservations"  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=BigInt)
     grant_id: str = Field(index=True)
     session: str = Field(index=True)
     account: str
@@ -66,9 +68,9 @@ class ReservationRow(SQLModel, table=True):
     billing: str
     resource: str
     """Full name of what the call creates."""
-    amount_micros: int
-    accrued_micros: int = 0
-    hour_micros: int | None = None
+    amount_micros: int = Field(sa_type=BigInt)
+    accrued_micros: int = Field(default=0, sa_type=BigInt)
+    hour_micros: int | None = Field(default=None, sa_type=BigInt)
     """Price per hour of one replica (or job) when it was reserved."""
     replicas: int = 1
     state: str = Field(default="active", index=True)
@@ -89,7 +91,7 @@ class EffectRow(SQLModel, table=True):
     key: str = Field(primary_key=True)
     digest: str
     method: str
-    reservation: int | None = None
+    reservation: int | None = Field(default=None, sa_type=BigInt)
     state: str = "pending"
     code: int = 0
     response: str = ""
@@ -114,7 +116,7 @@ class AuditRow(SQLModel, table=True):
 
     __tablename__: ClassVar[str] = "gateway_audit"  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    seq: int = Field(primary_key=True)
+    seq: int = Field(primary_key=True, sa_type=BigInt)
     time: str
     principal: str
     method: str
@@ -128,17 +130,27 @@ class AuditRow(SQLModel, table=True):
 
 
 _TABLES = (GrantRow, LimitRow, ReservationRow, EffectRow, OwnerRow, AuditRow)
-_APPEND_ONLY = [
-    f"CREATE TRIGGER IF NOT EXISTS gateway_audit_no_{act.lower()} BEFORE {act} ON gateway_audit "
-    "BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END"
-    for act in ("UPDATE", "DELETE")
-]
+_APPEND_ONLY = {
+    "sqlite": [
+        f"CREATE TRIGGER IF NOT EXISTS gateway_audit_no_{act.lower()} BEFORE {act} ON gateway_audit "
+        "BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END"
+        for act in ("UPDATE", "DELETE")
+    ],
+    "postgresql": [
+        "CREATE OR REPLACE FUNCTION gateway_audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE EXCEPTION 'the audit is append-only' USING ERRCODE = 'integrity_constraint_violation'; END $$",
+        *(
+            f"CREATE OR REPLACE TRIGGER gateway_audit_no_{act.lower()} BEFORE {act} ON gateway_audit "
+            "FOR EACH STATEMENT EXECUTE FUNCTION gateway_audit_refuse()"
+            for act in ("UPDATE", "DELETE", "TRUNCATE")
+        ),
+    ],
+}
 
 
 def create_tables(engine: Engine) -> None:
     """Create what is missing of the gateway's tables."""
     SQLModel.metadata.create_all(engine, tables=[SQLModel.metadata.tables[str(t.__tablename__)] for t in _TABLES])
-    if engine.dialect.name == "sqlite":
-        with engine.begin() as connection:
-            for statement in _APPEND_ONLY:
-                connection.execute(DDL(statement))
+    with engine.begin() as connection:
+        for statement in _APPEND_ONLY[engine.dialect.name]:
+            connection.execute(DDL(statement))

@@ -1,9 +1,11 @@
-"""`python -m gateway.verify`: check the audit log's hash chain; exit 1 where it is broken."""
+"""`python -m gateway.verify`: check the audit log's hash chain; exit 1 if it is broken, 2 if it cannot be read."""
 
 import sys
 
 from gateway.audit import import_head, verify
 from pilotlight.database import open_engine
+from pilotlight.errors import PilotlightError
+from pilotlight.schema import check_version
 from pilotlight.settings import Settings
 
 
@@ -12,7 +14,14 @@ def main() -> int:
     settings = Settings()
     exported = settings.home / "audit.head"
     anchor = import_head(exported) if exported.exists() else None
-    report = verify(open_engine(settings.control_database_url), anchor)
+    try:
+        engine = open_engine(settings.control_database_url)
+        check_version(engine)
+        report = verify(engine, anchor)
+        engine.dispose()
+    except PilotlightError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return 2
     if not report.intact:
         sys.stdout.write(f"BROKEN at row {report.first_bad}: {report.problem}. {report.rows} rows were read.\n")
         return 1

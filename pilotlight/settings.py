@@ -38,14 +38,22 @@ class Settings(BaseSettings):
     """Shortest scale-to-zero window a deployment may have [P75]; tests shorten it."""
     job_grace_seconds: float = Field(default=300.0, ge=0)
     """The most that a plan asks for covers being so much later than estimated, whatever the range says."""
-    concurrent_turns: int = Field(default=4, ge=1)
-    """Sessions at work at a time; others wait in the queue."""
+    concurrent_turns: int = Field(default=4, ge=0)
+    """Sessions at work at a time in this process; others wait in the queue. 0: it leaves all of them to workers."""
+    account_turns: int = Field(default=0, ge=0)
+    """Sessions of one account at work at a time, on all workers together; 0: no limit."""
+    lease_seconds: float = Field(default=20.0, gt=0)
+    """A worker that gives no sign of life for so long has lost its sessions to others."""
+    beat_seconds: float = Field(default=5.0, gt=0)
+    """How often a worker gives a sign of life."""
     snapshots_kept: int = Field(default=3, ge=1)
     """Newest snapshots of each session's workspace that are kept."""
     snapshot_bytes: int = Field(default=2 << 30, ge=0)
     """Most content of one snapshot, uncompressed; a larger workspace has none, and its session says so."""
     sandbox: Literal["bwrap", "none"] = "bwrap"
     """`none` is for development on macOS only, and refused with any backend but the local one."""
+    runner_start: Literal["fork", "exec"] = "fork"
+    """Fork sandboxed runners from a process that has imported everything, or start each as a program of its own."""
     sandbox_uid_base: int = 210_000
     """First of the user IDs that sandboxes drop to when the control process runs as root."""
     head_seconds: float = Field(default=10.0, gt=0)

@@ -1,12 +1,15 @@
 """Fixtures that several areas share. Nothing heavy is imported before a fixture asks for it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.fixtures.databases import Databases
 
 # The machines that run this are shared: how long an example takes says nothing about the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,6 +28,34 @@ TINY_TEMPLATE = (
     "{% if tools %}<|im_start|>tools\n{{ tools | tojson }}<|im_end|>\n{% endif %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+
+
+@pytest.fixture(scope="session")
+def _templates() -> Generator[None]:
+    from tests.fixtures.databases import drop_template
+
+    yield
+    drop_template()
+
+
+@pytest.fixture
+def databases(_templates: None) -> "Generator[Databases]":
+    """Control databases of the test's own: SQLite, or PostgreSQL with PILOTLIGHT_TEST_POSTGRES."""
+    from tests.fixtures.databases import Databases
+
+    made = Databases()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def module_databases(_templates: None) -> "Generator[Databases]":
+    """The same for what all tests of a module share."""
+    from tests.fixtures.databases import Databases
+
+    made = Databases()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -120,6 +120,8 @@ def get(connection: Connection, session_id: str, scope: str, output: str) -> Non
         return
     click.echo(f"Session ID: {found['sessionId']}")
     show(found, "text", _FIELDS)
+    if found["queuePosition"] is not None:
+        show({"queuePosition": found["queuePosition"]}, "text")
     if question := found.get("question"):
         show({"question": f"{question['kind']} {question['questionId']}"}, "text")
     if plan := found.get("plan"):

@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlmodel import Field, SQLModel
 
 from pilotlight.clock import now
+from pilotlight.columns import BigInt
 
 
 class Account(SQLModel, table=True):
@@ -50,9 +51,9 @@ class ApiKey(SQLModel, table=True):
     create_time: datetime = Field(default_factory=now)
     expire_time: datetime | None = None
     last_used_time: datetime | None = None
-    month_limit_micros: int | None = None
+    month_limit_micros: int | None = Field(default=None, sa_type=BigInt)
     """What all sessions created with this key in one calendar month (UTC) may spend; fixed at creation."""
-    session_limit_micros: int | None = None
+    session_limit_micros: int | None = Field(default=None, sa_type=BigInt)
     """What one session created with this key may spend; fixed at creation."""
 
 
@@ -67,5 +68,5 @@ class KeyMonth(SQLModel, table=True):
     id: str = Field(primary_key=True)
     """`<key>/<year>-<month>`."""
     key_id: str = Field(index=True)
-    limit_micros: int | None = None
-    held_micros: int = 0
+    limit_micros: int | None = Field(default=None, sa_type=BigInt)
+    held_micros: int = Field(default=0, sa_type=BigInt)

@@ -2,15 +2,16 @@
 
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.sandbox.spec import GATEWAY_DIRECTORY, WORKSPACE_PATH, LaunchSpec
+from runner.sandbox.spec import GATEWAY_DIRECTORY, WORKSPACE_PATH, LaunchSpec, Profile
 
 PACKAGES = {"runner": ("runner", "prompts", "pilotlight"), "evaluator": ("runner/sandbox",)}
 """All of our code that enters a sandbox, by profile."""
 APP = "/opt/app"
-_PYTHON, _SITE = "/opt/python", "/opt/site"
+PYTHON, _SITE = "/opt/python", "/opt/site"
 
 
 class Bind(NamedTuple):
@@ -23,12 +24,7 @@ class Bind(NamedTuple):
 
 def list_binds(spec: LaunchSpec) -> list[Bind]:
     """Everything of the host that is visible inside, apart from /usr."""
-    root = Path(__file__).resolve().parents[2]
-    binds = [Bind(root / package, f"{APP}/{package}") for package in PACKAGES[spec.profile]]
-    sites = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    binds += [Bind(Path(site), f"{_SITE}{index or ''}") for index, site in enumerate(sorted(sites))]
-    if Path(sys.base_prefix) != Path("/usr"):
-        binds.append(Bind(Path(sys.base_prefix), _PYTHON))
+    binds = list_code(spec.profile)
     if spec.socket_directory:
         binds.append(Bind(spec.socket_directory, GATEWAY_DIRECTORY))
     if spec.workspace:
@@ -36,8 +32,21 @@ def list_binds(spec: LaunchSpec) -> list[Bind]:
     return binds
 
 
-def build_command(bwrap: str, binds: list[Bind], spec: LaunchSpec, seccomp_descriptor: int) -> list[str]:
-    """The argument vector; `seccomp_descriptor` is inherited and read by bwrap."""
+def list_code(profile: Profile) -> list[Bind]:
+    """Our code, the packages that it needs, and the interpreter."""
+    root = Path(__file__).resolve().parents[2]
+    binds = [Bind(root / package, f"{APP}/{package}") for package in PACKAGES[profile]]
+    sites = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    binds += [Bind(Path(site), f"{_SITE}{index or ''}") for index, site in enumerate(sorted(sites))]
+    if Path(sys.base_prefix) != Path("/usr"):
+        binds.append(Bind(Path(sys.base_prefix), PYTHON))
+    return binds
+
+
+def build_command(
+    bwrap: str, binds: list[Bind], spec: LaunchSpec, seccomp_descriptor: int, payload: Sequence[str] = ()
+) -> list[str]:
+    """The argument vector; `seccomp_descriptor` is inherited and read by bwrap. Without a `payload`: boot.py."""
     command = [bwrap, "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
     command += ["--unshare-cgroup-try", "--disable-userns", "--cap-drop", "ALL", "--die-with-parent", "--new-session"]
     command += ["--clearenv", "--hostname", "sandbox", "--ro-bind", "/usr", "/usr"]
@@ -49,9 +58,9 @@ def build_command(bwrap: str, binds: list[Bind], spec: LaunchSpec, seccomp_descr
     for bind in binds:
         command += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.target]
     command += [*_mount_own(spec), "--chdir", WORKSPACE_PATH, "--seccomp", str(seccomp_descriptor)]
-    for name, value in _environment(binds).items():
+    for name, value in list_variables(binds).items():
         command += ["--setenv", name, value]
-    return [*command, "--", *_payload(binds, spec)]
+    return [*command, "--", *(payload or _payload(binds, spec))]
 
 
 def _mount_own(spec: LaunchSpec) -> list[str]:
@@ -62,17 +71,22 @@ def _mount_own(spec: LaunchSpec) -> list[str]:
     return [*proc, "--dev", "/dev", *sized, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 
-def _environment(binds: list[Bind]) -> dict[str, str]:
+def list_variables(binds: list[Bind]) -> dict[str, str]:
+    """The environment inside."""
     environment = {"PATH": "/usr/bin", "LANG": "C.UTF-8", "HOME": "/tmp", "TZ": "UTC", "PYTHONUNBUFFERED": "1"}
-    if any(bind.target == _PYTHON for bind in binds):
-        environment["LD_LIBRARY_PATH"] = f"{_PYTHON}/lib"  # a shared libpython would else be found in /usr/lib
+    if any(bind.target == PYTHON for bind in binds):
+        environment["LD_LIBRARY_PATH"] = f"{PYTHON}/lib"  # a shared libpython would else be found in /usr/lib
     return environment
+
+
+def list_paths(binds: list[Bind]) -> list[str]:
+    """Where modules are found inside, after the standard library."""
+    return [APP, *(bind.target for bind in binds if bind.target.startswith(_SITE))]
 
 
 def _payload(binds: list[Bind], spec: LaunchSpec) -> list[str]:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    own_python = any(bind.target == _PYTHON for bind in binds)
-    python = f"{_PYTHON}/bin/{version}" if own_python else f"/usr/bin/{version}"
-    paths = [APP, *(bind.target for bind in binds if bind.target.startswith(_SITE))]
-    boot = [f"{APP}/runner/sandbox/boot.py", spec.profile, str(spec.limits.processes), ":".join(paths)]
+    own_python = any(bind.target == PYTHON for bind in binds)
+    python = f"{PYTHON}/bin/{version}" if own_python else f"/usr/bin/{version}"
+    boot = [f"{APP}/runner/sandbox/boot.py", spec.profile, str(spec.limits.processes), ":".join(list_paths(binds))]
     return [python, "-I", "-B", *boot, spec.module, *spec.arguments]

@@ -4,12 +4,12 @@ bubblewrap ties the first process inside to the one outside only when everything
 outer one would leave a sandbox that nobody watches.
 """
 
-import asyncio
-import os
 import signal
 from contextlib import suppress
 
 import psutil
+
+from runner.sandbox.child import Process
 
 
 def list_family(pid: int) -> list[psutil.Process]:
@@ -27,12 +27,12 @@ def kill_family(family: list[psutil.Process]) -> None:
             process.kill()
 
 
-def kill_sandbox(process: asyncio.subprocess.Process) -> None:
+def kill_sandbox(process: Process) -> None:
     """End the outer bubblewrap and everything inside; one that has ended is fine. Wait for `process` afterwards."""
     if process.returncode is not None:
         return
     with suppress(ProcessLookupError):
-        os.kill(process.pid, signal.SIGSTOP)  # so that it starts nothing between the list and the end
+        process.send_signal(signal.SIGSTOP)  # so that it starts nothing between the list and the end
         family = list_family(process.pid)
         process.kill()
         kill_family(family)

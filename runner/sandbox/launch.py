@@ -13,10 +13,9 @@ from pathlib import Path
 from pilotlight.errors import FailedPrecondition
 from runner.sandbox.seccomp import MACHINES
 from runner.sandbox.spec import LaunchSpec, write_spec
-from runner.sandbox.watchdog import guard_memory
+from runner.sandbox.watchdog import start_guard
 
 _STAGE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from {module} import main; main()"
-_GUARDS: set["asyncio.Task[int]"] = set()
 
 
 async def launch(spec: LaunchSpec) -> asyncio.subprocess.Process:
@@ -27,9 +26,7 @@ async def launch(spec: LaunchSpec) -> asyncio.subprocess.Process:
     Raises FailedPrecondition when a protection is missing on this host; nothing has been run then.
     """
     process = await spawn(spec, stdin=subprocess.DEVNULL)
-    guard = asyncio.create_task(guard_memory(process, spec.limits.memory_bytes))
-    _GUARDS.add(guard)  # the loop alone would let it be collected
-    guard.add_done_callback(_GUARDS.discard)
+    start_guard(process, spec.limits.memory_bytes)
     return process
 
 

@@ -10,16 +10,17 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from runner.sandbox.bwrap import Bind, build_command, list_binds
+from runner.sandbox.kernel import LIBC, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, call, drop_bounding
 from runner.sandbox.seccomp import compile_filter
 from runner.sandbox.spec import LaunchSpec, read_spec
 
 _CLONE_NEWNS = 0x20000
 _MS_BIND, _MS_REC, _MS_PRIVATE, _MS_NOSUID_NODEV = 0x1000, 0x4000, 0x40000, 0x6
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP, _PR_CAPBSET_READ = 1, 38, 24, 23
 _STAGES = ("/mnt", "/media", "/srv")
 
 
@@ -39,10 +40,14 @@ def main() -> None:
     execute(build_start(bwrap, binds, spec))
 
 
-def build_start(bwrap: str, binds: list[Bind], spec: LaunchSpec) -> Start:
-    """Everything that the profile asks for; the filter waits on an open descriptor that the command names."""
+def build_start(bwrap: str, binds: list[Bind], spec: LaunchSpec, payload: Sequence[str] = ()) -> Start:
+    """Everything that the profile asks for; the filter waits on an open descriptor that the command names.
+
+    `payload` runs in it instead of the specification's module.
+    """
     descriptor = _open_filter(compile_filter(unix_sockets=spec.profile == "runner"))
-    return Start(build_command(bwrap, binds, spec, descriptor), {}, _list_rlimits(spec))
+    command = build_command(bwrap, binds, spec, descriptor, payload)
+    return Start(command, {}, list_rlimits(spec))
 
 
 def drop_root(binds: list[Bind], uid: int | None) -> list[Bind]:
@@ -58,21 +63,21 @@ def drop_root(binds: list[Bind], uid: int | None) -> list[Bind]:
 
 def bind_life(parent: int) -> None:
     """End with the launcher, from now on and not only once bubblewrap has started. Exits when it has ended already."""
-    _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit("Whoever started this sandbox has ended.")
 
 
 def execute(start: Start) -> NoReturn:
     """Apply the limits and become bubblewrap."""
-    _limit(start.rlimits)
-    _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    limit(start.rlimits)
+    call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     os.chdir("/")
     os.execve(start.command[0], start.command, start.environment)
 
 
 def _stage(binds: list[Bind]) -> list[Bind]:
-    _call("unshare", _CLONE_NEWNS)
+    call("unshare", _CLONE_NEWNS)
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     sources = [os.open(bind.source, os.O_PATH | os.O_DIRECTORY) for bind in binds]
     stage = next((path for path in _STAGES if Path(path).is_dir()), "")
@@ -90,15 +95,14 @@ def _stage(binds: list[Bind]) -> list[Bind]:
 
 
 def _drop(uid: int) -> None:
-    for capability in range(64):
-        if _LIBC.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
-            _call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
+    drop_bounding()
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
 
 
-def _list_rlimits(spec: LaunchSpec) -> dict[int, int]:
+def list_rlimits(spec: LaunchSpec) -> dict[int, int]:
+    """The limits of each process, by their number."""
     limits = spec.limits
     wanted = {
         resource.RLIMIT_AS: limits.address_space_bytes,
@@ -112,7 +116,8 @@ def _list_rlimits(spec: LaunchSpec) -> dict[int, int]:
     return wanted
 
 
-def _limit(rlimits: dict[int, int]) -> None:
+def limit(rlimits: dict[int, int]) -> None:
+    """Lower the limits of this process; one that is lower already stays."""
     for name, value in rlimits.items():
         hard = resource.getrlimit(name)[1]
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -127,19 +132,10 @@ def _open_filter(program: bytes) -> int:
     return reader
 
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-def _call(name: str, *arguments: int) -> None:
-    if getattr(_LIBC, name)(*(ctypes.c_ulong(argument) for argument in arguments)) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{name}{arguments}: {os.strerror(number)}")
-
-
 def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
     parts = [None if part is None else part.encode() for part in (source, target, kind)]
     options = None if data is None else data.encode()
-    if _LIBC.mount(parts[0], parts[1], parts[2], ctypes.c_ulong(flags), options) != 0:
+    if LIBC.mount(parts[0], parts[1], parts[2], ctypes.c_ulong(flags), options) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"mount {source} on {target}: {os.strerror(number)}")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from runner.sandbox.bwrap import APP
+from runner.sandbox.child import Process
 from runner.sandbox.ending import kill_sandbox, list_family
 from runner.sandbox.spec import WORKSPACE_PATH
 
@@ -17,11 +18,19 @@ log = logging.getLogger(__name__)
 _INTERVAL_SECONDS = 0.5
 _INODE_BYTES = 1024
 """Kernel memory of one tmpfs file, rounded up: bubblewrap bounds the bytes of a tmpfs, not its files."""
+_GUARDS: set["asyncio.Task[int]"] = set()
 _TMPFS = ("/tmp", "/dev/shm", WORKSPACE_PATH)
 
 
-async def guard_memory(process: asyncio.subprocess.Process, limit: int) -> int:
-    """End `process`, the outer bubblewrap, when its sandbox holds more than `limit` bytes.
+def start_guard(process: Process, limit: int) -> None:
+    """`guard_memory` in the background, until the process has ended."""
+    guard = asyncio.create_task(guard_memory(process, limit))
+    _GUARDS.add(guard)  # the loop alone would let it be collected
+    guard.add_done_callback(_GUARDS.discard)
+
+
+async def guard_memory(process: Process, limit: int) -> int:
+    """End `process`, the outermost of a sandbox, when its sandbox holds more than `limit` bytes.
 
     Returns when the process has ended: the bytes it was ended for, or 0. The reason is the last line of its standard
     error, too.
@@ -36,7 +45,7 @@ async def guard_memory(process: asyncio.subprocess.Process, limit: int) -> int:
     return 0
 
 
-def _end(process: asyncio.subprocess.Process, reason: str) -> None:
+def _end(process: Process, reason: str) -> None:
     log.warning("%s Process %d.", reason, process.pid)
     if process.stderr and not process.stderr.at_eof():
         process.stderr.feed_data(f"{reason}\n".encode())

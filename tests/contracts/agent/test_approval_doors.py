@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.fixtures.control import ControlServer
+from tests.fixtures.databases import Databases
 
 Json = dict[str, Any]
 CEILING = {"maxUsd": "9", "expireTime": "2100-01-01T00:00:00Z"}
@@ -102,8 +103,10 @@ def test_a_limited_key_pays_for_nothing_at_the_front_door(control: ControlServer
         assert client.get("/v1/accounts/acct/supervisedFineTuningJobs").status_code == 503  # allowed; nothing is there
 
 
-def test_the_setting_asks_for_another_person(tmp_path_factory: pytest.TempPathFactory) -> None:
-    control = ControlServer(tmp_path_factory.mktemp("d"), approvals_distinct_principal=True).start()
+def test_the_setting_asks_for_another_person(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> None:
+    home = tmp_path_factory.mktemp("d")
+    url = databases.url(home / "control.db")
+    control = ControlServer(home, database_url=url, approvals_distinct_principal=True).start()
     try:
         session = control.create("plan 1.50; finish")
         control.settle(session, "waiting")

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from pilotlight.scripted_model import ScriptedModel, TextPart, ToolPart, Turn
 from tests.fixtures.asgi import serving
 from tests.fixtures.control import ControlServer
+from tests.fixtures.databases import Databases
 
 KEY = "sk-ant-of-the-gateway"
 ASK: dict[str, Any] = {
@@ -30,10 +31,17 @@ def model() -> ScriptedModel:
 
 
 @pytest.fixture(scope="module")
-def control(tmp_path_factory: pytest.TempPathFactory, model: ScriptedModel) -> Iterator[ControlServer]:
+def control(
+    tmp_path_factory: pytest.TempPathFactory, model: ScriptedModel, module_databases: Databases
+) -> Iterator[ControlServer]:
+    home = tmp_path_factory.mktemp("p")
     with serving(model.app()) as url:
-        settings: dict[str, Any] = {"anthropic_key": SecretStr(KEY), "anthropic_url": url}
-        server = ControlServer(tmp_path_factory.mktemp("p"), **settings).start()
+        settings: dict[str, Any] = {
+            "database_url": module_databases.url(home / "control.db"),
+            "anthropic_key": SecretStr(KEY),
+            "anthropic_url": url,
+        }
+        server = ControlServer(home, **settings).start()
         yield server
         server.stop()
 

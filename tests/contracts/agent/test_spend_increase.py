@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from tests.fixtures.asgi import serving
 from tests.fixtures.control import ControlServer
+from tests.fixtures.databases import Databases
 
 TO_THE_LIMIT = "plan 1.50; phase sweep started; job c1; until_ended c1"
 """A job that was approved for 0.75, and costs more."""
@@ -72,9 +73,12 @@ def platform() -> Iterator[tuple[Jobs, str]]:
 
 
 @pytest.fixture(scope="module")
-def control(platform: tuple[Jobs, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlServer]:
+def control(
+    platform: tuple[Jobs, str], tmp_path_factory: pytest.TempPathFactory, module_databases: Databases
+) -> Iterator[ControlServer]:
+    home = tmp_path_factory.mktemp("i")
     settings = {"platform_url": platform[1], "platform_key": SecretStr("fw_x")}
-    server = ControlServer(tmp_path_factory.mktemp("i"), **settings).start()
+    server = ControlServer(home, database_url=module_databases.url(home / "control.db"), **settings).start()
     yield server
     server.stop()
 

@@ -22,12 +22,12 @@ from starlette.routing import Route
 from agent.protocol import guard
 from gateway import Gateway, PlatformClient, Principal, RpcRecord, grants
 from pilotlight.clock import now, to_rfc3339
-from pilotlight.database import open_engine
 from pilotlight.plan import GrantSpec, Phase, Plan, Rule
 from pilotlight.pricebook import PriceBook
 from pilotlight.settings import Settings
 from tests.fixtures import plans
 from tests.fixtures.asgi import serving
+from tests.fixtures.databases import Databases
 
 KEY = "fw_the_platform_key_that_must_never_be_seen"
 SESSION = "1779157376-41e1"
@@ -287,9 +287,9 @@ def stage() -> Generator[Stage]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, stage: Stage) -> Generator[Bench]:
+def bench(tmp_path: Path, stage: Stage, databases: Databases) -> Generator[Bench]:
     """A gateway with its own database behind the front, and an empty recording platform behind it."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'control.db'}")
+    engine = databases.open(tmp_path / "control.db")
     platform, told = RecordingPlatform(url=stage.platform_url), list[RpcRecord]()
     settings = Settings(home=tmp_path, account="acme", platform_key=SecretStr(KEY))
 

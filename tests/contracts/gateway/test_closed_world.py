@@ -17,6 +17,7 @@ from manifest.facts import Caller, RequestFacts
 from manifest.pilot import load_pilot, pilot_methods
 from manifest.registry import route_of, routes
 from pilotlight.settings import Settings
+from tests.fixtures.databases import Databases
 
 SESSION, ADMIN = Caller("local", "ann", "admin", session="s1"), Caller("local", "ann", "admin")
 NO_METHODS = {
@@ -30,10 +31,11 @@ FRONT = "forward_user"
 
 
 @pytest.fixture(scope="module")
-def apps(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, FastAPI]]:
+def apps(tmp_path_factory: pytest.TempPathFactory, module_databases: Databases) -> Generator[dict[str, FastAPI]]:
     """Both servers' applications, as they run."""
     home = tmp_path_factory.mktemp("home")
-    settings = Settings(home=home, platform_calibrate=False, platform_key=SecretStr("x"))
+    url = module_databases.url(home / "control.db")
+    settings = Settings(home=home, database_url=url, platform_calibrate=False, platform_key=SecretStr("x"))
     apps = {"platform": build_platform(settings), "control": build_control(settings)}
     yield apps
     apps["platform"].state.platform.engine.dispose()

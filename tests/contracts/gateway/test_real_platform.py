@@ -19,10 +19,10 @@ from starlette.requests import Request
 from gateway import Gateway, PlatformClient, Principal, audit, grants
 from gateway.reaper import Reaper
 from manifest.registry import routes, shape_of
-from pilotlight.database import open_engine
 from pilotlight.plan import GrantSpec, Phase, Rule
 from pilotlight.settings import Settings
 from tests.fixtures.asgi import serving
+from tests.fixtures.databases import Databases
 from tests.fixtures.plans import plan_of
 from tests.fixtures.platform import PlatformProcess, PlatformServer, import_base
 
@@ -171,8 +171,8 @@ AN_HOUR_LATER = "UPDATE gateway_reservations SET until = '2026-01-01T00:00:00.00
 """Its time is up at once, so that the test need not wait for it."""
 
 
-def test_a_session_from_data_to_deployment(platform: PlatformServer, tmp_path: Path) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path / 'control.db'}")
+def test_a_session_from_data_to_deployment(platform: PlatformServer, tmp_path: Path, databases: Databases) -> None:
+    engine = databases.open(tmp_path / "control.db")
     plan = plan_of(specs(), SESSION)
 
     def cost() -> grants.CostSummary:
@@ -216,9 +216,11 @@ def test_a_session_from_data_to_deployment(platform: PlatformServer, tmp_path: P
     engine.dispose()
 
 
-def test_the_official_clients_work_through_the_gateway(platform: PlatformServer, tmp_path: Path) -> None:
+def test_the_official_clients_work_through_the_gateway(
+    platform: PlatformServer, tmp_path: Path, databases: Databases
+) -> None:
     """The SDK, unchanged, as a user with a key of its own."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'control.db'}")
+    engine = databases.open(tmp_path / "control.db")
     settings = Settings(home=platform.home, account="acme", platform_key=SecretStr(platform.key))
     upstream = PlatformClient(platform.base_url)
     gateway = Gateway(engine, settings, upstream)

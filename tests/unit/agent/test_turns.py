@@ -9,11 +9,12 @@ from agent.questions import ask_question
 from agent.states import Status
 from agent.store import load_session, reading, writing
 from agent.tables import EstimateRow, SessionRow, TurnRow
-from agent.turns import Ending, Turn, begin_turn, end_turn, recover
+from agent.turns import Ending, Turn, begin_turn, end_turn, take_back
 from pilotlight.errors import Aborted
 from pilotlight.identity import bootstrap
 from pilotlight.question import Question, QuestionKind
 from pilotlight.settings import Settings
+from tests.fixtures import desk
 
 TIME = "2026-01-01T00:00:00.000000Z"
 QUESTION = Question(question_id="q", kind=QuestionKind.MISSING_INPUT, text="Which?")
@@ -43,9 +44,17 @@ def pending(engine: Engine) -> str:
 
 
 def begin(engine: Engine) -> Turn:
-    turn = begin_turn(engine, "s")
-    assert turn is not None
-    return turn
+    return desk.begin(engine, "s")
+
+
+def attempt(engine: Engine, session: str) -> Turn | None:
+    with writing(engine) as db:
+        return begin_turn(db, session, desk.HOLDER, 20.0)
+
+
+def lose(engine: Engine, turn: Turn) -> None:
+    """What the recovery does when the turn's worker has ended."""
+    assert take_back(engine, (turn.session, turn.epoch), "lost", certain=True)
 
 
 def status(engine: Engine) -> str:
@@ -63,8 +72,8 @@ def say(engine: Engine, turn: Turn, outcome: str) -> None:
 def test_a_turn_begins_once_and_raises_the_epoch(engine: Engine, pending: str) -> None:
     turn = begin(engine)
     assert (turn.turn, turn.epoch, turn.role) == (1, 1, "admin")
-    assert begin_turn(engine, pending) is None
-    assert begin_turn(engine, "nobody") is None
+    assert attempt(engine, pending) is None
+    assert attempt(engine, "nobody") is None
 
 
 @pytest.mark.parametrize(
@@ -83,10 +92,10 @@ def test_the_outcome_becomes_the_status_when_the_process_has_ended(
 
 def test_after_a_restart_an_unfinished_turn_runs_again_under_a_new_epoch(engine: Engine, pending: str) -> None:
     zombie = begin(engine)
-    assert recover(engine) == ["s"]
+    lose(engine, zombie)
     assert status(engine) == "pending"
     successor = begin(engine)
-    assert (successor.turn, successor.epoch) == (1, 2)
+    assert (successor.turn, successor.epoch) == (1, 3)
     with pytest.raises(Aborted, match="lease"), writing(engine) as db:
         ask_question(db, load_session(db, "s"), QUESTION, zombie.epoch, Settings())
     say(engine, zombie, "failed")
@@ -101,14 +110,15 @@ def test_after_a_restart_a_turn_that_had_asked_waits_and_one_that_had_finished_e
     with writing(engine) as db:
         ask_question(db, load_session(db, "s"), QUESTION, turn.epoch, Settings())
     assert status(engine) == "running"
-    assert recover(engine) == []
+    lose(engine, turn)
     assert status(engine) == "waiting"
     with writing(engine) as db:
         row = load_session(db, "s")
         row.status, row.question_id = Status.PENDING.value, None
         db.add(row)
-    say(engine, begin(engine), "succeeded")
-    assert recover(engine) == []
+    turn = begin(engine)
+    say(engine, turn, "succeeded")
+    lose(engine, turn)
     assert status(engine) == "succeeded"
 
 
@@ -125,7 +135,7 @@ def test_a_question_id_stands_for_one_content(engine: Engine, pending: str) -> N
 def test_a_session_whose_creator_is_gone_fails(engine: Engine, pending: str) -> None:
     with writing(engine) as db:
         _rename_creator(db)
-    assert begin_turn(engine, pending) is None
+    assert attempt(engine, pending) is None
     assert status(engine) == "failed"
 
 

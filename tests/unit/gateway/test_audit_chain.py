@@ -2,7 +2,6 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -10,15 +9,15 @@ from sqlalchemy.exc import DatabaseError
 
 from gateway import audit
 from gateway.tables import AuditRow, create_tables
-from pilotlight.database import open_engine
 from pilotlight.plan import canonical_json
+from tests.fixtures.databases import Databases
 
 ROWS = 12
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Any:
-    engine = open_engine(f"sqlite:///{tmp_path / 'control.db'}")
+def engine(tmp_path: Path, databases: Databases) -> Engine:
+    engine = databases.open(tmp_path / "control.db")
     create_tables(engine)
     for number in range(ROWS):
         with engine.begin() as db:
@@ -26,15 +25,15 @@ def engine(tmp_path: Path) -> Any:
                 db, principal="session:s1", method="GetModel", resource=f"accounts/acme/models/m{number}",
                 verdict="allowed", rule="allowed", detail={"n": number},
             )  # fmt: skip
-    yield engine
-    engine.dispose()
+    return engine
 
 
 def tamper(engine: Engine, *statements: str) -> audit.AuditReport:
     """What somebody with the file can do: the triggers go first."""
     with engine.begin() as db:
         for act in ("update", "delete"):
-            db.execute(text(f"DROP TRIGGER gateway_audit_no_{act}"))
+            table = " ON gateway_audit" if engine.dialect.name == "postgresql" else ""
+            db.execute(text(f"DROP TRIGGER gateway_audit_no_{act}{table}"))
         for statement in statements:
             db.execute(text(statement))
     return audit.verify(engine)

@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from pilotlight.identity.spend import month_id, used_micros
 from pilotlight.plan import Gate, GrantSpec, Phase, Plan, Rule
 from pilotlight.pricebook import load_prices
 from tests.fixtures.calls import BODY, job
+from tests.fixtures.databases import Databases
 from tests.fixtures.plans import plan_of
 
 CENT = 10_000
@@ -42,12 +43,11 @@ def spec(calls: int = 50, cents: int = 50, name: str = "c1", gate: Gate = "plan_
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'control.db'}")
+def engine(tmp_path: Path, databases: Databases) -> Engine:
+    engine = databases.open(tmp_path / "control.db")
     create_tables(engine)
     create_identity_tables(engine)
-    yield engine
-    engine.dispose()
+    return engine
 
 
 def start(engine: Engine, session: str, caller: Principal, *specs: GrantSpec, limit: str | None = None) -> Plan:

@@ -18,6 +18,7 @@ from manifest.facts import Call, Caller, RequestFacts
 from pilotlight.database import open_engine
 from pilotlight.plan import GrantSpec, Phase, Plan, Rule
 from pilotlight.pricebook import load_prices
+from tests.fixtures.databases import Databases
 from tests.fixtures.plans import plan_of
 
 CALLS = 96
@@ -57,9 +58,8 @@ def spend(url: str, start: float) -> None:
 
 
 @pytest.mark.parametrize(("limit", "kill"), [(None, 2), ("0.05", 0)])
-def test_sixteen_writers_never_overspend(tmp_path: Path, limit: str | None, kill: int) -> None:
-    url = f"sqlite:///{tmp_path / 'control.db'}"
-    engine = open_engine(url)
+def test_sixteen_writers_never_overspend(tmp_path: Path, databases: Databases, limit: str | None, kill: int) -> None:
+    url, engine = databases.url(tmp_path / "control.db"), databases.open(tmp_path / "control.db")
     create_tables(engine)
     with Session(engine) as db, db.begin():
         grants.write(db, "s1", plan(), "plan_approval", "ann")
@@ -82,4 +82,3 @@ def test_sixteen_writers_never_overspend(tmp_path: Path, limit: str | None, kill
         held = db.execute(text("SELECT held_micros FROM gateway_limits")).scalar_one()
     assert (rows, calls) == (expected, expected)
     assert total == reserved == held == expected * MICROS
-    engine.dispose()

@@ -1,4 +1,4 @@
-"""Accounts, users, keys and roles over a real SQLite database and a real ASGI app."""
+"""Accounts, users, keys and roles over a real database and a real ASGI app."""
 
 import stat
 from collections.abc import Iterator
@@ -13,20 +13,18 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
-from pilotlight.database import open_engine
 from pilotlight.errors import PermissionDenied, PilotlightError, Unauthenticated
 from pilotlight.identity import Principal, Role, authenticate, bootstrap, check_writer, identity_router
 from pilotlight.identity.tables import ApiKey
 from pilotlight.keys import mint_key
+from tests.fixtures.databases import Databases
 
 USERS = "/v1/accounts/acme/users"
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'identity.db'}")
-    yield engine
-    engine.dispose()
+def engine(tmp_path: Path, databases: Databases) -> Engine:
+    return databases.open(tmp_path / "identity.db")
 
 
 @pytest.fixture

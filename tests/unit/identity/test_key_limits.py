@@ -13,28 +13,31 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from pilotlight.clock import now
-from pilotlight.database import open_engine
 from pilotlight.errors import PilotlightError
 from pilotlight.identity import authenticate, bootstrap, identity_router, open_month
 from pilotlight.identity.spend import month_id
 from pilotlight.identity.tables import KeyMonth, User
+from tests.fixtures.databases import Databases
 
 USERS = "/v1/accounts/acme/users"
 LIMITS = {"monthlySpendLimitUsd": "20", "sessionSpendLimitUsd": "5.5"}
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    home = tmp_path_factory.mktemp("identity")
-    engine = open_engine(f"sqlite:///{home / 'identity.db'}")
-    bootstrap(engine, "acme", home / "admin.key")
-    yield engine
-    engine.dispose()
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("identity")
 
 
 @pytest.fixture(scope="module")
-def admin(engine: Engine) -> Iterator[TestClient]:
-    with as_user(engine, Path(str(engine.url.database)).with_name("admin.key").read_text()) as client:
+def engine(home: Path, module_databases: Databases) -> Engine:
+    engine = module_databases.open(home / "identity.db")
+    bootstrap(engine, "acme", home / "admin.key")
+    return engine
+
+
+@pytest.fixture(scope="module")
+def admin(engine: Engine, home: Path) -> Iterator[TestClient]:
+    with as_user(engine, (home / "admin.key").read_text()) as client:
         yield client
 
 

@@ -17,11 +17,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway import Gateway, Principal, RpcRecord, allowance, grants
-from pilotlight.database import open_engine
 from pilotlight.plan import GrantSpec
 from pilotlight.scripted_model import ScriptedModel, Turn
 from pilotlight.settings import Settings
 from tests.fixtures.asgi import serving
+from tests.fixtures.databases import Databases
 from tests.fixtures.plans import plan_of
 
 MODEL_KEY = "sk-ant-planner-key-that-must-never-be-seen"
@@ -118,14 +118,14 @@ def slot() -> Generator[Slot]:
 
 
 @pytest.fixture
-def parts(tmp_path: Path, stage: Any, slot: Slot) -> Generator[Callable[..., Parts]]:
+def parts(tmp_path: Path, stage: Any, slot: Slot, databases: Databases) -> Generator[Callable[..., Parts]]:
     """Builds the parts: the script, who calls, and further settings."""
     opened: list[Parts] = []
 
     def build(*turns: Turn, caller: Principal | None = None, limit: str | None = None, **settings: Any) -> Parts:
         values: dict[str, Any] = {"anthropic_key": SecretStr(MODEL_KEY), "anthropic_url": slot.url} | settings
         made = Settings(home=tmp_path, account="acme", platform_key=SecretStr(PLATFORM_KEY), **values)
-        engine = open_engine(f"sqlite:///{tmp_path / f'control-{len(opened)}.db'}")
+        engine = databases.open(tmp_path / f"control-{len(opened)}.db")
         found = Parts(engine, made, None, ScriptedModel(turns, key=MODEL_KEY), stage.front_url)  # pyright: ignore
 
         async def listen(record: RpcRecord) -> None:

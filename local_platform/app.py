@@ -16,6 +16,7 @@ from local_platform.errors import install_error_handlers
 from local_platform.jobs import routes as jobs
 from local_platform.models import routes as models
 from local_platform.models.imports import register_shipped
+from local_platform.models.leftovers import settle_models
 from local_platform.serving.routes import inference_router
 from local_platform.speed import shapes
 from local_platform.storage import signed
@@ -30,6 +31,7 @@ from pilotlight.settings import Settings
 def build_app(settings: Settings) -> FastAPI:
     """Open the state and assemble the application. Custom verbs (`:upload`) come before `/{id}` in their routers."""
     platform = open_platform(settings)
+    settle_models(platform)
     clean_uploads(platform)
     register_shipped(platform)
     app = FastAPI(title="Pilotlight local platform", version=__version__, lifespan=_live, redoc_url=None)

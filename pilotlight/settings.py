@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     """Shortest scale-to-zero window a deployment may have [P75]; tests shorten it."""
     job_grace_seconds: float = Field(default=300.0, ge=0)
     """The most that a plan asks for covers being so much later than estimated, whatever the range says."""
+    no_progress_seconds: float = Field(default=1800.0, gt=0)
+    """A training job without a new step for so long is stopped; ten times its slowest step, where that is longer."""
     concurrent_turns: int = Field(default=4, ge=0)
     """Sessions at work at a time in this process; others wait in the queue. 0: it leaves all of them to workers."""
     account_turns: int = Field(default=0, ge=0)

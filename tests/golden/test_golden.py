@@ -64,9 +64,7 @@ def test_an_answer_to_something_else_moves_nothing(folder: Path, name: str, tmp_
         desk.run()
         assert [name for name in control.questions if name not in control.answers] == [question.question_id]
         if question.kind in BOUND:
-            stale = Answer(
-                question_id=question.question_id, text="ok", decision=Decision.APPROVE, plan_hash="0" * 64
-            )
+            stale = Answer(question_id=question.question_id, text="ok", decision=Decision.APPROVE, plan_hash="0" * 64)
             control.answers[question.question_id] = stale
             with pytest.raises(Aborted, match="no longer the current one"):
                 desk.run()

@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     """The most that a plan asks for covers being so much later than estimated, whatever the range says."""
     workspace_store: str = ""
     """Where the snapshots of workspaces are: a folder, `workspaces` under `home` when empty, or any fsspec URL."""
+    no_progress_seconds: float = Field(default=1800.0, gt=0)
+    """A training job without a new step for so long is stopped; ten times its slowest step, where that is longer."""
     concurrent_turns: int = Field(default=4, ge=0)
     """Sessions at work at a time in this process; others wait in the queue. 0: it leaves all of them to workers."""
     account_turns: int = Field(default=0, ge=0)

@@ -6,7 +6,7 @@ import prompts
 from pilotlight.errors import PilotlightError
 from pilotlight.plan import Phase, Stop
 from runner import datasets, results
-from runner.jobs import JobResult, JobStart, try_jobs
+from runner.jobs import JobResult, JobStart, TooManyFailures, failed_parts, try_jobs
 from runner.limits import ask_for_more, to_trouble
 from runner.planning import requests
 from runner.planning.recipe import Recipe
@@ -30,7 +30,9 @@ def run(turn: Turn, state: State) -> Command[str]:
     starts = [JobStart(c.id, requests.candidate_job(recipe, c)) for c in recipe.candidates if c.id not in finished]
     new = try_jobs(turn, starts, recipe.max_parallel)
     if isinstance(new, PilotlightError):
-        return to_trouble(Phase.SWEEP, new.message)
+        ended = list(new.results) if isinstance(new, TooManyFailures) else []
+        results.save_jobs(turn, recipe, ended)
+        return to_trouble(Phase.SWEEP, new.message, failed_parts(ended))
     results.save_jobs(turn, recipe, new)
     if stops := [Stop.model_validate(result.stop) for result in new if result.stop]:
         return ask_for_more(Phase.SWEEP, stops)
@@ -38,7 +40,7 @@ def run(turn: Turn, state: State) -> Command[str]:
     verdict = choose_winner(ended, recipe.candidates)
     if verdict is None:
         reasons = "; ".join(f"{result.label}: {result.message or result.state}" for result in ended)
-        return to_trouble(Phase.SWEEP, f"No candidate finished. {reasons}")
+        return to_trouble(Phase.SWEEP, f"No candidate finished. {reasons}", failed_parts(ended))
     results.save(turn, recipe, "sweep", verdict._asdict())
     turn.workspace.write_text("outputs/scoreboard.md", scoreboard(recipe, ended, verdict))
     turn.artifact("outputs/scoreboard.md", "Scoreboard of the sweep")

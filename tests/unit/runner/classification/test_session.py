@@ -40,7 +40,11 @@ def test_from_instruction_to_report(desk: Any, control: Any) -> None:
     report = (desk.work / "final_report.md").read_text()
     assert "accounts/local/models/ft-1779157376-41e1-c2" in report
     assert "accounts/local/deployments/ft-1779157376-41e1-deploy" in report
-    assert "100.0 %" in report
+    every = report.split("**Accuracy per label by choice, every model**")[1].split("\n\n")[1].splitlines()
+    assert len(every) == 2 + 3
+    assert every[0].count("|") == 2 + 1 + 4  # a base model and three candidates
+    assert "| `refund` | 4 | 100.0 % | 100.0 % | 100.0 % | 100.0 % |" in every
+    assert "| `login` | 4 | 0.0 % | 100.0 % | 100.0 % | 100.0 % |" in every
     rows = answers_of(desk)
     assert all(set(row["models"]) == {"bench1", "c1", "c2", "c3"} for row in rows)
     assert all(row["models"]["c1"]["choice"] == row["labels"] for row in rows)

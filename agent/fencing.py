@@ -11,5 +11,7 @@ _LOCK = text(f"{_RUNS} FOR SHARE")
 
 def is_running(db: Connection, session: str, epoch: int) -> bool:
     """Whether this epoch of the session runs, until the end of the transaction (SQLite has one writer anyway)."""
-    statement = _LOCK if db.dialect.name == "postgresql" else _READ
+    # a snapshot holds nothing back, and PostgreSQL refuses to lock in one
+    locks = db.dialect.name == "postgresql" and not db.get_execution_options().get("readonly", False)
+    statement = _LOCK if locks else _READ
     return bool(fetch(db, statement, {"session": session, "epoch": epoch}))

@@ -1,6 +1,7 @@
 """Sessions that go on while their processes are killed, at named points or at random; then the evidence."""
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -67,6 +68,8 @@ class Evidence:
     """Rows of the control database."""
     chain: str
     """What is wrong with its audit."""
+    crowding: float = 1.0
+    """Processes that wanted a core, for each core, towards the end; at least 1."""
     disturbed: int = 0
     """How often something else than a kill went wrong."""
 
@@ -137,12 +140,12 @@ class Campaign:
             await self._await_points()
         for _ in range(self.options.kills):
             await asyncio.sleep(self.rng.uniform(*self.options.pause))
-            while not self._kill_one():
+            role = self.rng.choices(list(VICTIMS), list(VICTIMS.values()))[0]
+            while not self._kill_one(role):
                 await asyncio.sleep(_REST_SECONDS)
         self.dying, self.calm = False, time.time()
 
-    def _kill_one(self) -> bool:
-        role = self.rng.choices(list(VICTIMS), list(VICTIMS.values()))[0]
+    def _kill_one(self, role: str) -> bool:
         if role == "runner":
             done = bool(self.world.kill_child(role, self.rng.randrange(1 << 16)))
         else:
@@ -203,6 +206,7 @@ def run(options: Options, folder: Path) -> Evidence:
         seconds=seconds,
         tables=tables,
         chain=chain,
+        crowding=max(1.0, *(load / (os.cpu_count() or 1) for load in os.getloadavg()[:2])),
         disturbed=campaign.disturbed,
     )
 

@@ -29,6 +29,8 @@ class Case:
     log: Log = field(default_factory=Log)
     left: list[str] = field(default_factory=list[str])
     """Crash points that were asked for and never reached."""
+    crowding: float = 1.0
+    """How many processes shared a core: what takes a minute alone takes longer in a crowd."""
     chain: str = ""
     """What is wrong with the audit's hash chain."""
 
@@ -46,7 +48,7 @@ class Case:
 def load_case(evidence: Evidence) -> Case:
     """Read what an ended campaign left behind."""
     case = Case(evidence.last_kill, evidence.tables, births=evidence.births, log=evidence.log, left=evidence.left)
-    case.chain = evidence.chain
+    case.chain, case.crowding = evidence.chain, evidence.crowding
     platform = evidence.folder / "home" / "platform"
     with sqlite3.connect(platform / "platform.db") as db:
         db.row_factory = sqlite3.Row

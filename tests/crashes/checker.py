@@ -130,11 +130,11 @@ def check_statuses(case: Case) -> Iterator[str]:
 
 
 def check_convergence(case: Case) -> Iterator[str]:
-    """At rest within a minute of the last kill, or of its own creation."""
+    """At rest within a minute of the last kill, or of its own creation; longer where others use the processors too."""
     for row in case.tables["sessions"]:
         ended = [moment_of(event["time"]) for event in case.events(row["id"]) if event["type"] == "status"]
         begun = max(case.last_kill, moment_of(row["create_time"]))
-        if ended and ended[-1] - begun > CONVERGE_SECONDS:
+        if ended and ended[-1] - begun > CONVERGE_SECONDS * case.crowding:
             yield f"{row['id']} ended {ended[-1] - begun:.0f} s after the last kill"
 
 

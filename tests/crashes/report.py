@@ -15,8 +15,9 @@ def summarise(evidence: Evidence, violations: list[Violation]) -> str:
     events = sum(len(seen) for seen in evidence.log.seen.values())
     lines = [
         f"seed {evidence.options.seed}: {kills.total()} kills {dict(kills)}, {len(evidence.log.created)} sessions "
-        f"{dict(shapes)}, {events} events seen, {evidence.seconds:.0f} s",
-        f"{len(points)} crash points reached, {len(evidence.left)} left: {evidence.left}",
+        f"{dict(shapes)}, {events} events seen, {evidence.seconds:.0f} s, {evidence.crowding:.1f} processes for a core",
+        f"{len(points)} crash points reached, {len(evidence.left)} left: {evidence.left}; "
+        f"{evidence.disturbed} disturbances",
         f"{evidence.interrupted} times a session had to be told to go on",
         f"{len(violations)} violations",
         *(f"  {one.rule}: {one.what}" for one in violations[:40]),

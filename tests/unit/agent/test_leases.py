@@ -164,10 +164,11 @@ def test_nothing_is_written_under_a_lost_epoch(own: Desk) -> None:
     assert status(own, successor) == "running"
 
 
-def test_only_the_present_epoch_of_a_running_session_passes_the_gateways_fence(own: Desk) -> None:
+@pytest.mark.parametrize("readonly", [False, True], ids=["admission", "a last look before sending"])
+def test_only_the_present_epoch_of_a_running_session_passes_the_gateways_fence(own: Desk, readonly: bool) -> None:
 
     def passes(turn: Turn) -> bool:
-        with own.engine.begin() as db:
+        with own.engine.execution_options(readonly=readonly).begin() as db:
             return is_running(db, turn.session, turn.epoch)
 
     zombie = begin(own.engine, own.create())

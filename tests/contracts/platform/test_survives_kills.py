@@ -22,6 +22,7 @@ from tests.fixtures.platform import (
     wait_until,
 )
 
+pytestmark = pytest.mark.slow
 JOBS = "/v1/accounts/acme/supervisedFineTuningJobs"
 
 

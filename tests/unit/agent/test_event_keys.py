@@ -12,6 +12,7 @@ from agent.context import Control
 from agent.dispatch import Dispatcher
 from agent.feeds import Feeds
 from agent.fencing import is_running
+from agent.notices.deliverer import Deliverer
 from agent.store import reading
 from agent.tables import EventRow
 from agent.turn_api import append_events
@@ -34,7 +35,8 @@ def test_a_runner_cannot_take_the_key_of_a_refused_call(desk: Desk) -> None:
     platform = PlatformClient("")
     gateway = Gateway(desk.engine, desk.settings, platform, is_running=is_running)
     dispatcher = Dispatcher(desk.engine, desk.settings, _refuse)
-    control = Control(desk.settings, desk.engine, gateway, dispatcher, platform, Feeds(desk.engine))
+    deliverer = Deliverer(desk.engine, {}, "")
+    control = Control(desk.settings, desk.engine, gateway, dispatcher, platform, Feeds(desk.engine), deliverer)
     squatter = NewEvent(type="status_info", payload={"text": "nothing happened"}, key=key)
     append_events(control, turn, NewEvents(events=[squatter, squatter]))
     gateway.close()

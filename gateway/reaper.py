@@ -57,6 +57,9 @@ class Reaper:
         """Look again and again, until cancelled; once a minute export the audit's head, so that a cut-off end shows."""
         try:
             await self._look_for_ever()
+        except Exception:
+            log.exception("The reaper has ended; what reaches its limit is no longer ended.")
+            raise
         finally:
             await self.gateway.store.quick(lambda db: leader.resign(db, self._name))
 

@@ -134,7 +134,8 @@ def test_real_data_is_learned(system: System, name: str) -> None:
         system.firectl("dataset", "create", identity, str(file))
     system.wait_calibrated("ember-1m")
     sides = ", eval on ".join(f"accounts/local/datasets/{identity}" for identity in files)
-    session = system.create(f"Run classification fine-tuning on {sides}, using ember-1m. Skip HP tuning.")
+    settings = "using ember-1m. Skip HP tuning. Train for 5 epochs."
+    session = system.create(f"Run classification fine-tuning on {sides}, {settings}")
     assert "ask_user plan_approval" in system.wait(session)
     last = system.answer(session, "Approved, proceed.")
     assert last.endswith("[done] session status: succeeded\n"), last[-3000:]

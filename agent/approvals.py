@@ -42,8 +42,9 @@ def approve(
 ) -> None:
     """Write the grants that `question` asks for, at today's prices; with `ceiling` (micro-dollars) only below it.
 
-    Raises Aborted when its plan is no longer the session's plan, FailedPrecondition when the plan has expired or is
-    above the session's limit, ResourceExhausted when it is above the ceiling or a limit of the session's key.
+    Raises Aborted when its plan is no longer the session's plan, FailedPrecondition when the plan has expired, has an
+    unknown cost or is above the session's limit, ResourceExhausted when it is above the ceiling or a limit of the
+    session's key.
     """
     stored = db.get(PlanRow, (row.id, question.plan_hash)) if question.plan_hash else None
     if stored is None or row.plan_hash != question.plan_hash:
@@ -53,6 +54,11 @@ def approve(
         raise FailedPrecondition(
             "This plan has expired: its prices and estimates may no longer hold.",
             hint="Reply with what to change, or `Plan again.`, to get a fresh one.",
+        )
+    if plan.cost.unknown:
+        raise FailedPrecondition(
+            f"What this plan costs is not known: {'; '.join(plan.cost.unknown)}. Nothing without a price is approved.",
+            hint="Reply `Plan again.` once the price book, or this machine's measured speed, has the missing price.",
         )
     prices = load_gateway_prices(settings)
     spending.write_grants(db, row.id, plan, _GATES[question.kind], approver, prices, ceiling)
@@ -74,6 +80,8 @@ def covered_by_ceiling(db: Session, row: SessionRow, question: Question, setting
     if stored is None:
         return False
     plan, cost = Plan.model_validate_json(stored.document), spending.read_cost(db, row.id)
+    if plan.cost.unknown:
+        return False
     # The first approval is of the whole plan, although it grants only the calls up to the promotion.
     shown = plan.cost.total("high") + cost.so_far + cost.reserved
     if question.kind is not QuestionKind.PROMOTION and to_micros(shown) > row.auto_approve_micros:

@@ -190,6 +190,17 @@ def test_an_expired_plan_cannot_be_approved(desk: Desk) -> None:
     assert desk.grants(session) == []
 
 
+@pytest.mark.parametrize("ceiling", [None, {"maxUsd": 50, "expireTime": "2999-01-01T00:00:00Z"}])
+def test_a_plan_of_unknown_cost_cannot_be_approved(desk: Desk, ceiling: Any) -> None:
+    session = desk.create(**({"autoApprove": ceiling} if ceiling else {}))
+    plan = desk.plan(session)
+    unpriced = plan.model_copy(update={"cost": plan.cost.model_copy(update={"unknown": ["sweep"]})})
+    assert not desk.ask(desk.turn(session), unpriced)
+    with pytest.raises(FailedPrecondition, match="costs is not known: sweep"):
+        desk.update(session, **approve())
+    assert (desk.grants(session), desk.get(session)["status"]) == ([], "waiting")
+
+
 def test_the_plan_that_is_approved_is_the_one_that_was_asked_about(desk: Desk) -> None:
     """A runner that posts another plan behind its question, in the same turn, gets nothing for either."""
     session = desk.create()

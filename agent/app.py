@@ -17,8 +17,12 @@ from agent.failures import add_error_handlers
 from agent.feeds import Feeds
 from agent.fencing import is_running
 from agent.launchers import Launcher, choose_launcher
+from agent.notices.channel import open_channels
+from agent.notices.deliverer import Deliverer
+from agent.notices.outbox import set_channels
 from agent.routes import artifacts, estimates, events, sessions
 from agent.store import create_tables
+from agent.sweeper import sweep_daily
 from gateway import Gateway, PlatformClient
 from gateway.reaper import Reaper
 from pilotlight import __version__
@@ -53,20 +57,28 @@ def open_control(settings: Settings, launcher: Launcher | None = None) -> Contro
     platform = PlatformClient(settings.platform_url)
     gateway = Gateway(engine, settings, platform, CallLog(engine), is_running=is_running)
     dispatcher = Dispatcher(engine, settings, launcher or choose_launcher(settings))
-    return Control(settings, engine, gateway, dispatcher, platform, Feeds(engine))
+    channels = open_channels(settings)
+    set_channels(engine, list(channels))
+    deliverer = Deliverer(engine, channels, settings.control_url)
+    return Control(settings, engine, gateway, dispatcher, platform, Feeds(engine), deliverer)
 
 
 @asynccontextmanager
 async def at_work(control: Control) -> AsyncGenerator[None]:
     """Run turns, and look after what they started, until it is left."""
-    reaper = asyncio.create_task(Reaper(control.gateway).run(), name="reaper")
+    tasks = [
+        asyncio.create_task(Reaper(control.gateway).run(), name="reaper"),
+        asyncio.create_task(sweep_daily(control.engine, control.settings), name="sweeper"),
+        asyncio.create_task(control.deliverer.run(), name="deliverer"),
+    ]
     await control.dispatcher.start(build_turn_app(control))
     try:
         yield
     finally:
         await control.dispatcher.close()
-        reaper.cancel()
-        await asyncio.wait([reaper])
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         control.gateway.close()
         await control.platform.aclose()
         control.engine.dispose()

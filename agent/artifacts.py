@@ -48,17 +48,32 @@ def open_artifact(workspace: str | os.PathLike[str], path: str) -> OpenArtifact:
 
     Raises InvalidArgument for a path that leaves the workspace, NotFound for what is absent, hidden or not a file.
     """
-    parts = path.split("/")
-    if "\x00" in path or any(part in ("", ".", "..") for part in parts):
-        raise InvalidArgument(f"Invalid artifact path {path[:160]!r}.")
-    if not (path in TOP_FILES or (1 < len(parts) <= _DEEPEST + 1 and parts[0] == OUTPUTS)):
-        raise _absent(path)
+    check_path(path)
+    if not is_visible(path):
+        raise no_artifact(path)
     try:
-        return _open(workspace, parts)
+        return _open(workspace, path.split("/"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise _absent(path) from error
+        raise no_artifact(path) from error
     except OSError as error:  # ELOOP: a link; ENXIO: a socket; ENAMETOOLONG; EACCES
-        raise _absent(path) from error
+        raise no_artifact(path) from error
+
+
+def check_path(path: str) -> None:
+    """Raises InvalidArgument for a path that leaves the workspace."""
+    if "\x00" in path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise InvalidArgument(f"Invalid artifact path {path[:160]!r}.")
+
+
+def is_visible(path: str) -> bool:
+    """Whether a file at this path is the user's to see."""
+    parts = path.split("/")
+    return path in TOP_FILES or (1 < len(parts) <= _DEEPEST + 1 and parts[0] == OUTPUTS)
+
+
+def no_artifact(path: str) -> NotFound:
+    """The refusal of a path where nothing visible is."""
+    return NotFound(f"There is no artifact {path[:160]!r}.", hint="List them with `firectl session get`.")
 
 
 def _open(workspace: str | os.PathLike[str], parts: list[str]) -> OpenArtifact:
@@ -93,7 +108,3 @@ def _printable(path: str) -> bool:
 def _describe(path: str, info: os.stat_result) -> ArtifactView:
     time = to_rfc3339(datetime.fromtimestamp(info.st_mtime, UTC))
     return ArtifactView(path=path, size_bytes=str(info.st_size), update_time=time)
-
-
-def _absent(path: str) -> NotFound:
-    return NotFound(f"There is no artifact {path[:160]!r}.", hint="List them with `firectl session get`.")

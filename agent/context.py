@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from agent.dispatch import Dispatcher
 from agent.feeds import Feeds
+from agent.notices.deliverer import Deliverer
 from gateway import Gateway, PlatformClient
 from pilotlight.errors import PermissionDenied
 from pilotlight.identity import Principal, authenticate, bearer_of
@@ -24,6 +25,7 @@ class Control:
     dispatcher: Dispatcher
     platform: PlatformClient
     feeds: Feeds
+    deliverer: Deliverer
 
 
 def find_control(request: Request) -> Control:

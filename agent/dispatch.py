@@ -6,12 +6,13 @@ A small interface on purpose (start, enqueue, stop, close). Any number of proces
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from typing import TypeVar, TypeVarTuple
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
 from agent import leases, turns
@@ -22,10 +23,12 @@ from agent.recovery import Recovery
 from agent.running import Run
 from agent.store import reading, writing
 from agent.turns import Ending, Turn
-from pilotlight.errors import Unavailable
+from pilotlight.errors import PilotlightError, Unavailable
 from pilotlight.settings import Settings
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 _POLL_SECONDS = 0.5
 """Other processes create and cancel sessions too: the queue, and what this worker still holds, are read this often."""
 _OVERDUE = 0.75
@@ -43,17 +46,19 @@ class Dispatcher:
         self._turns: dict[str, asyncio.Task[None]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._hint = asyncio.Event()
+        self._threads = ThreadPoolExecutor(4, "dispatch")
+        """Of its own: a beat must not wait behind the reads of a thousand event streams."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self, surface: ASGIApp) -> None:
         """Begin to work, with what ended workers of this machine left behind. `surface` is what runners reach."""
         self._loop, self._surface = asyncio.get_running_loop(), surface
         self._launcher.start()
-        self._lock = await run_in_threadpool(WorkerLock, self._settings.home)
+        self._lock = await self._in_thread(WorkerLock, self._settings.home)
         self._terms = Terms(self._lock.holder, self._settings.lease_seconds, self._settings.account_turns)
         self._recovery = Recovery(self._engine, self._settings, self._lock.holder)
         await self._recover()
-        await run_in_threadpool(self._recovery.sweep)
+        await self._in_thread(self._recovery.sweep)
         self._beaten = self._loop.time()
         self._loops = [
             asyncio.create_task(_repeat(self._claim, partial(_wait, self._hint))),
@@ -61,6 +66,8 @@ class Dispatcher:
             asyncio.create_task(_repeat(self._recover, partial(asyncio.sleep, _POLL_SECONDS))),
             asyncio.create_task(_repeat(self._beat, partial(asyncio.sleep, self._settings.beat_seconds))),
         ]
+        for loop in self._loops:
+            loop.add_done_callback(_report)
 
     def enqueue(self, session_id: str) -> None:
         """Hint that this session is pending: it is claimed at once where there is room. Callable from any thread."""
@@ -77,7 +84,7 @@ class Dispatcher:
         if task := self._turns.get(session_id):
             await asyncio.wait([task])
         deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
-        while await run_in_threadpool(self._is_leased, session_id) and asyncio.get_running_loop().time() < deadline:
+        while await self._in_thread(self._is_leased, session_id) and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.1)
 
     async def close(self) -> None:
@@ -88,12 +95,13 @@ class Dispatcher:
         for run in runs:
             await run.give_back()
         await self._launcher.aclose()
+        await asyncio.to_thread(self._threads.shutdown)
         self._lock.close()
 
     async def _claim(self) -> None:
         self._hint.clear()
         while len(self._runs) < self._settings.concurrent_turns:
-            turn = await run_in_threadpool(claim_next, self._engine, self._terms)
+            turn = await self._in_thread(claim_next, self._engine, self._terms)
             if turn is None:
                 return
             self._begin(turn)
@@ -123,12 +131,12 @@ class Dispatcher:
         if before and asyncio.get_running_loop().time() - self._beaten > _OVERDUE * self._settings.lease_seconds:
             return await self._stop_others(before, set())
         if before:
-            await self._stop_others(before, await run_in_threadpool(self._find_held))
+            await self._stop_others(before, await self._in_thread(self._find_held))
 
     async def _beat(self) -> None:
         before, moment = dict(self._runs), asyncio.get_running_loop().time()
         if before:
-            await self._stop_others(before, await run_in_threadpool(self._write_beat, list(before)))
+            await self._stop_others(before, await self._in_thread(self._write_beat, list(before)))
         self._beaten = moment
 
     async def _stop_others(self, before: dict[str, Run], held: set[leases.Held]) -> None:
@@ -138,8 +146,11 @@ class Dispatcher:
         await asyncio.gather(*(run.stop() for run in lost))
 
     async def _recover(self) -> None:
-        if await run_in_threadpool(self._recovery.step):
+        if await self._in_thread(self._recovery.step):
             self._hint.set()
+
+    async def _in_thread(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     def _find_held(self) -> set[leases.Held]:
         with reading(self._engine) as db:
@@ -164,9 +175,14 @@ async def _repeat(step: Callable[[], Awaitable[None]], pause: Callable[[], Await
     while True:
         try:
             await step()
-        except (SQLAlchemyError, Unavailable, OSError) as error:
+        except (PilotlightError, SQLAlchemyError, OSError) as error:
             log.warning("The dispatcher tries again: %s", error)
         await pause()
+
+
+def _report(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.critical("A part of the dispatcher has ended: start this process again.", exc_info=error)
 
 
 async def _wait(hint: asyncio.Event) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from sqlalchemy import case, update
 from sqlmodel import Session, col, select
 
+from agent.notices.outbox import put_notice
 from agent.states import TRANSITIONS, Move, Status
 from agent.tables import EventRow, SessionRow
 from agent.watch import announce
@@ -72,7 +73,9 @@ def move(
         status = db.exec(select(SessionRow.status).where(SessionRow.id == session_id)).one()
         raise FailedPrecondition(f"Session {session_id} is {status}; cannot {step.value} it.")
     payload = {"status": goal.value, "move": step.value, "reason": reason}
-    return _insert(db, session_id, row, "status", _encode("status", payload), None)
+    seq = _insert(db, session_id, row, "status", _encode("status", payload), None)
+    put_notice(db, session_id, goal, seq, reason)
+    return seq
 
 
 def set_fields(db: Session, session_id: str, changes: dict[str, Any], *, epoch: int) -> None:

@@ -76,7 +76,10 @@ def _check_increase(db: Session, row: SessionRow, plan: Plan, increase: Increase
     cost = spending.read_cost(db, row.id)
     ended = {(item.resource, item.limit, item.approved, item.spent) for item in cost.ended}
     for stop in increase.stops:
-        if stop.resource and (stop.resource, stop.limit, stop.approved, stop.spent) not in ended:
+        if stop.limit == "failed":
+            if stop.approved or stop.spent:
+                raise FailedPrecondition("What failed says nothing of money: the session's cost does.")
+        elif stop.resource and (stop.resource, stop.limit, stop.approved, stop.spent) not in ended:
             raise FailedPrecondition(f"{stop.resource[:200]} was not ended at its approved limit as the plan says.")
     if plan.cost.so_far + increase.held < cost.so_far + cost.reserved:
         raise FailedPrecondition("The plan shows less than what the session has cost so far.")

@@ -13,9 +13,12 @@ from starlette.types import ASGIApp
 
 from agent import turns
 from agent.binding import bind_turn
+from agent.history import find_base, newest_snapshot
 from agent.launchers import Launcher
 from agent.processes import stop_process, watch_process
 from agent.sockets import serve_socket, socket_name
+from agent.store import reading
+from agent.sweeper import sweep_session
 from agent.turns import Ending, Turn
 from agent.workspace import Workspace
 from pilotlight.crashpoints import Point, reach
@@ -53,6 +56,7 @@ class Run:
             await self.give_back()
         else:
             await self._record(partial(turns.end_turn, self._engine, self.turn, ending))
+            await run_in_threadpool(sweep_session, self._engine, self._settings, self.turn.session)
 
     async def stop(self) -> None:
         """End the process; `work` returns soon after. Callable any number of times."""
@@ -67,7 +71,7 @@ class Run:
     async def _run_process(self) -> Ending:
         workspace, turn = Workspace(self._settings, self.turn.session), self.turn
         name = socket_name(turn.session, turn.epoch)
-        await run_in_threadpool(workspace.prepare, turn.turn, turn.resident)
+        base = await run_in_threadpool(self._prepare, workspace)
         async with serve_socket(self._settings, name, bind_turn(self._surface, turn)) as folder:
             self._process = await self._launcher(turn, workspace.work, folder)
             reach(Point.CONTROL_RUNNER_STARTED)
@@ -75,15 +79,22 @@ class Run:
                 await stop_process(self._process)
             ending = await watch_process(self._process, workspace.log)
         if not self._stopped:
-            await run_in_threadpool(self._save, workspace)
+            ending = ending._replace(snapshot=await run_in_threadpool(self._save, workspace, base))
         return ending
 
-    def _save(self, workspace: Workspace) -> None:
+    def _prepare(self, workspace: Workspace) -> str | None:
+        """Make the workspace ready; the name of the snapshot that the turn's own is built upon."""
+        with reading(self._engine) as db:
+            newest, base = newest_snapshot(db, self.turn.session), find_base(db, self.turn.session)
+        workspace.prepare(self.turn.turn, newest.name if newest else None, self.turn.resident)
+        return base
+
+    def _save(self, workspace: Workspace, base: str | None) -> str | None:
         """Snapshot the workspace. The turn's work counts also when that fails, so its session only says so."""
         if not turns.is_present(self._engine, self.turn):
-            return  # the snapshots are its successor's
+            return None  # the newest snapshot is its successor's to name
         try:
-            workspace.snapshots.save(workspace.work)
+            return workspace.snapshots.save(workspace.work, self.turn.epoch, base)
         except (PilotlightError, OSError) as error:
             log.warning("No snapshot of session %s: %s", self.turn.session, error)
             message, hint = _explain(error)
@@ -91,6 +102,7 @@ class Run:
                 f"This turn's files are not in a snapshot, so they could not be restored if they were lost. {message}"
             )
             turns.report_trouble(self._engine, self.turn, text, hint or "The log of the control process has more.")
+            return None
 
     async def _record(self, write: Callable[[], _T]) -> _T:
         """Write; while the database is away try again, as long as the lease may last."""

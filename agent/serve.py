@@ -12,6 +12,7 @@ from agent.app import build_app
 from agent.launchers import Launcher
 from agent.protocol import guard
 from pilotlight.errors import FailedPrecondition, PilotlightError
+from pilotlight.locks import hold_home
 from pilotlight.redaction import secrets_of, start_logging
 from pilotlight.settings import Settings
 
@@ -68,6 +69,7 @@ def prepare_process() -> Settings:
     logging.getLogger().setLevel(settings.log_level.upper())
     for noisy in ("httpx", "uvicorn.error"):  # a turn's socket is a server too: it would say so at each turn
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    hold_home(settings.home)
     return settings
 
 

@@ -7,9 +7,12 @@ from sqlalchemy import Engine, delete, func
 from sqlmodel import Session, col, select
 
 from agent import journal, leases, spending
+from agent.history import forget_session
+from agent.notices.outbox import forget_notices
 from agent.requests import find_reply, keep_reply
 from agent.states import Status
 from agent.store import get_session, reading, writing
+from agent.sweeper import discard_deleted
 from agent.tables import (
     AnswerRow,
     EventRow,
@@ -103,9 +106,12 @@ def delete_session(engine: Engine, settings: Settings, caller: Principal, sessio
             )
         for table in (EventRow, InstructionRow, QuestionRow, AnswerRow, PlanRow, TurnRow):
             db.connection().execute(delete(table).where(col(table.session_id) == session_id))
+        forget_session(db, session_id)
+        forget_notices(db, session_id)
         db.connection().execute(delete(RequestRow).where(col(RequestRow.scope) == session_name(row)))
         db.connection().execute(delete(SessionRow).where(col(SessionRow.id) == session_id))
     Workspace(settings, session_id).remove()
+    discard_deleted(engine, settings, session_id)
 
 
 def _new_row(db: Session, caller: Principal, body: CreateSession) -> SessionRow:

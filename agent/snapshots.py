@@ -1,107 +1,201 @@
-"""Snapshots of one session's workspace in a folder of the host: `<number>-<SHA-256>.tar.gz`, the newest few kept.
+"""Snapshots of one session's workspace in the store: a manifest, and the content of the files that it names.
 
-A small interface on purpose (save, restore): another store may take its place.
+A snapshot has a name, `<epoch>-<SHA-256 of its manifest>`, which the database records (`agent.history`): that alone
+says which one is the newest. Content that the snapshot before holds already is not stored again.
 """
 
 import hashlib
 import logging
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-from pilotlight.archive import BadArchive, Bounds, folder_at, pack, remove_tree, unpack
+from agent.objects import ObjectStore
+from agent.seen import Seen
+from pilotlight.archive import (
+    BadArchive,
+    Bounds,
+    Entry,
+    Stored,
+    blocks_of,
+    build,
+    capture,
+    decode_manifest,
+    encode_manifest,
+    folder_at,
+    remove_tree,
+)
 from pilotlight.crashpoints import Point, reach
-from pilotlight.errors import FailedPrecondition
+from pilotlight.errors import FailedPrecondition, PilotlightError
 
 log = logging.getLogger(__name__)
-_NAME = re.compile(r"(\d{8})-([0-9a-f]{64})\.tar\.gz")
-_PART = "new.part"
+_NAME = re.compile(r"(\d{1,9})-([0-9a-f]{64})")
+_MANIFEST_BYTES = 32 << 20
+
+
+class SnapshotName(NamedTuple):
+    """The parts of a name: in which turn's folder of the store the manifest is, and its digest."""
+
+    epoch: int
+    digest: str
+
+
+def parse_name(name: str) -> SnapshotName:
+    """Raises ValueError for what is no name."""
+    if not (found := _NAME.fullmatch(name)):
+        raise ValueError(f"{name[:80]!r} is no name of a snapshot.")
+    return SnapshotName(int(found[1]), found[2])
 
 
 class Snapshots:
-    """One turn of a session runs at a time, so one caller uses this at a time."""
+    """One turn of a session runs at a time, so one caller writes at a time; a stale one harms nobody."""
 
-    def __init__(self, folder: Path, kept: int, bounds: Bounds) -> None:
-        self._folder, self._kept, self._bounds = folder, kept, bounds
+    def __init__(self, store: ObjectStore, session: str, seen: Path, bounds: Bounds) -> None:
+        self._store, self._session, self._seen, self._bounds = store, session, seen, bounds
 
-    def save(self, work: Path) -> bool:
-        """Keep the content of `work`, durably; False when the newest snapshot holds just that.
+    def save(self, work: Path, epoch: int, previous: str | None = None) -> str:
+        """Keep the content of `work`, durably; returns the snapshot's name, `previous` when nothing changed.
 
-        Raises FailedPrecondition or ResourceExhausted for what a snapshot cannot hold, OSError; nothing changes then.
+        Raises FailedPrecondition or ResourceExhausted for what a snapshot cannot hold, Unavailable or OSError without
+        the store; no snapshot is changed then.
         """
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        part, newest = self._folder / _PART, self._newest()
-        try:
-            digest = self._write(work, part)
-            reach(Point.CONTROL_SNAPSHOT_WRITTEN)
-            if newest and newest[1] == digest:
-                return False
-            number = newest[0] + 1 if newest else 1
-            part.replace(self._folder / f"{number:08d}-{digest}.tar.gz")
-        finally:
-            part.unlink(missing_ok=True)
-        with folder_at(self._folder) as folder:
-            os.fsync(folder)
+        former = self._read_or_none(previous) if previous else []
+        keeper = _Keeper(self._store, self._session, epoch, former, Seen(self._seen, previous or "", work.parent))
+        with folder_at(work) as root:
+            captured = capture(root, self._bounds, keeper.keep)
+        reach(Point.CONTROL_SNAPSHOT_WRITTEN)
+        if captured.skipped:
+            log.warning("Left out of the snapshot of %s: %d links or pipes.", self._session, len(captured.skipped))
+        if previous and captured.entries == former:
+            name = previous
+        else:
+            digest = self._store.put(self._session, epoch, [encode_manifest(captured.entries)])
+            self._store.seal(self._session, epoch)
+            name = f"{epoch}-{digest}"
         reach(Point.CONTROL_SNAPSHOT_KEPT)
-        for _, _, old in self._all()[: -self._kept]:
-            old.unlink()
-        return True
+        keeper.seen.keep(name)
+        return name
 
-    def restore(self, work: Path) -> bool:
-        """Make `work` from the newest snapshot; False when there is none.
+    def restore(self, work: Path, name: str) -> None:
+        """Make `work` from a snapshot, in place of what is there.
 
-        Raises FailedPrecondition when that is damaged: an older one is never taken in its place unasked.
+        Raises FailedPrecondition when the snapshot is damaged, Unavailable or OSError; `work` is as it was then.
         """
-        newest = self._newest()
-        if newest is None:
-            return False
-        _, digest, path = newest
         try:
-            with folder_at(work.parent) as parent, path.open("rb") as file:
+            entries = self._read(name)
+            with folder_at(work.parent) as parent:
                 _remove_leftovers(parent, work.name)
-                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                    raise BadArchive("Its content is not what was stored.")
-                file.seek(0)
-                unpack(file, parent, work.name, self._bounds)
+                build(entries, parent, work.name, self._open, replace=True)
         except BadArchive as error:
-            raise FailedPrecondition(
-                f"The workspace is missing, and its newest snapshot {path.name[:20]} is damaged: {error.message}",
-                hint=f"Put {'/'.join(path.parts[-4:])} back from a backup of Pilotlight's home. Or remove it: the "
-                "snapshot before it is taken then, and the session goes on from there. Then retry.",
-            ) from error
-        return True
+            raise self._damaged(name, error) from error
 
-    def _write(self, work: Path, part: Path) -> str:
-        with folder_at(work) as root, part.open("wb") as file:
-            sink = _Hashing(file)
-            packed = pack(root, sink, self._bounds)
-            file.flush()
-            os.fsync(file.fileno())
-        if packed.skipped:
-            log.warning("Left out of the snapshot of %s: %d links or pipes.", work.parent.name, len(packed.skipped))
-        return sink.digest.hexdigest()
+    def entries(self, name: str) -> list[Entry]:
+        """What a snapshot holds. Raises FailedPrecondition when its manifest is damaged, Unavailable, OSError."""
+        try:
+            return self._read(name)
+        except BadArchive as error:
+            raise self._damaged(name, error) from error
 
-    def _newest(self) -> tuple[int, str, Path] | None:
-        return next(reversed(self._all()), None)
+    def open_checked(self, name: str, entry: Entry) -> BinaryIO:
+        """The content of a file of a snapshot, which the caller closes.
 
-    def _all(self) -> list[tuple[int, str, Path]]:
-        """Oldest first."""
-        if not self._folder.exists():
+        Raises FailedPrecondition when it is missing or damaged, Unavailable, OSError.
+        """
+        try:
+            file = self._open(entry)
+        except FileNotFoundError as error:
+            raise self._damaged(name, BadArchive(f"The content of {entry.path!a} is missing.")) from error
+        if _digest_of(iter(lambda: file.read(1 << 20), b"")) != entry.digest:
+            file.close()
+            raise self._damaged(name, BadArchive(f"The content of {entry.path!a} is not what was stored."))
+        file.seek(0)
+        return file
+
+    def sweep(self, kept: set[str], epoch: int) -> int:
+        """Remove what no snapshot of `kept` needs; returns how much was removed.
+
+        Only what was stored before `epoch`, which must be the session's epoch at a moment when the database knew
+        `kept` and nothing newer. So nothing that a snapshot may ever refer to is removed, however late this comes to
+        it: later turns store into folders of their own, and take from earlier ones only what the newest of `kept`
+        holds. Raises FailedPrecondition, with nothing removed, when a manifest of `kept` is damaged.
+        """
+        wanted: set[tuple[int, str]] = set()
+        for name in kept:
+            epoch_of, digest = parse_name(name)
+            wanted |= {(epoch_of, digest), *((entry.epoch, entry.digest) for entry in self.entries(name))}
+        rubbish = [place for place in self._store.places(self._session) if place[0] < epoch and place not in wanted]
+        for place in rubbish:
+            self._store.discard(self._session, *place)
+        return len(rubbish)
+
+    def discard_all(self) -> None:
+        """Remove all snapshots of a session that was deleted."""
+        self._store.discard_all(self._session)
+
+    def _open(self, entry: Entry) -> BinaryIO:
+        return self._store.open(self._session, entry.epoch, entry.digest)
+
+    def _read(self, name: str) -> list[Entry]:
+        epoch, digest = parse_name(name)
+        try:
+            with self._store.open(self._session, epoch, digest) as file:
+                content = file.read(_MANIFEST_BYTES)
+        except FileNotFoundError as error:
+            raise BadArchive("Its manifest is missing.") from error
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise BadArchive("Its manifest is not what was stored.")
+        return decode_manifest(content, self._bounds)
+
+    def _read_or_none(self, name: str) -> list[Entry]:
+        """A damaged snapshot is no reason to take no new one: that then holds everything itself."""
+        try:
+            return self._read(name)
+        except PilotlightError as error:
+            log.warning("The snapshot %s of %s cannot be built upon: %s", name[:20], self._session, error.message)
             return []
-        found = [(match, path) for path in self._folder.iterdir() if (match := _NAME.fullmatch(path.name))]
-        return sorted((int(match[1]), match[2], path) for match, path in found)
+
+    def _damaged(self, name: str, error: BadArchive) -> FailedPrecondition:
+        epoch, digest = parse_name(name)
+        place = self._store.locate(self._session, epoch, digest)
+        return FailedPrecondition(
+            f"The snapshot {name[:20]} of this session's workspace is damaged: {error.message}",
+            hint=f"Put {place}, and what it names beside it, back from a backup of the workspace store, then retry. "
+            "An older snapshot is never taken in its place.",
+        )
 
 
-class _Hashing:
-    """A file that also hashes what is written."""
+class _Keeper:
+    """Stores the content of files, unless the snapshot before has it at the same path."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self.digest = file, hashlib.sha256()
+    def __init__(self, store: ObjectStore, session: str, epoch: int, former: list[Entry], seen: Seen) -> None:
+        self._store, self._session, self._epoch = store, session, epoch
+        self._former = {entry.path: entry for entry in former}
+        self.seen = seen
 
-    def write(self, block: bytes) -> None:
-        self.digest.update(block)
-        self._file.write(block)
+    def keep(self, path: str, descriptor: int, info: os.stat_result) -> Stored:
+        former = self._former.get(path)
+        unchanged = (
+            former is not None
+            and former.size == info.st_size
+            and (
+                self.seen.is_unchanged(path, info)
+                or _digest_of(blocks_of(path, descriptor, info.st_size)) == former.digest
+            )
+        )
+        self.seen.add(path, info)
+        if former is not None and unchanged:
+            return Stored(former.digest, former.epoch)
+        blocks = blocks_of(path, descriptor, info.st_size)
+        return Stored(self._store.put(self._session, self._epoch, blocks), self._epoch)
+
+
+def _digest_of(blocks: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def _remove_leftovers(parent: int, name: str) -> None:

@@ -8,14 +8,18 @@ from sqlmodel import Session, SQLModel, col, select
 
 from agent.tables import (
     AnswerRow,
+    ChannelRow,
+    DeletedRow,
     EstimateRow,
     EventRow,
     InstructionRow,
     LeaseRow,
+    NoticeRow,
     PlanRow,
     QuestionRow,
     RequestRow,
     SessionRow,
+    SnapshotRow,
     TurnRow,
 )
 from pilotlight.errors import NotFound
@@ -30,6 +34,10 @@ _TABLES: tuple[type[SQLModel], ...] = (
     PlanRow,
     RequestRow,
     TurnRow,
+    SnapshotRow,
+    DeletedRow,
+    ChannelRow,
+    NoticeRow,
     EstimateRow,
     LeaseRow,
 )

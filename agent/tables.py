@@ -179,6 +179,57 @@ class LeaseRow(SQLModel, table=True):
     expires: float
 
 
+class SnapshotRow(SQLModel, table=True):
+    """The snapshot of the workspace that a turn ended with. The newest epoch's is the state that goes on."""
+
+    __tablename__: ClassVar[str] = "snapshots"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    session_id: str = Field(primary_key=True)
+    epoch: int = Field(primary_key=True, sa_type=BigInt)
+    name: str
+    """Empty when none could be taken: the files are only on the machine of that turn."""
+    time: str
+
+
+class DeletedRow(SQLModel, table=True):
+    """A deleted session whose snapshots have still to be removed from the store."""
+
+    __tablename__: ClassVar[str] = "deleted_sessions"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    session_id: str = Field(primary_key=True)
+
+
+class ChannelRow(SQLModel, table=True):
+    """A way of notification: every process that changes a status writes a notice for it."""
+
+    __tablename__: ClassVar[str] = "notice_channels"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    name: str = Field(primary_key=True)
+
+
+class NoticeRow(SQLModel, table=True):
+    """The outbox: one notification on one channel. `state` is pending, delivered or given_up."""
+
+    __tablename__: ClassVar[str] = "notices"  # pyright: ignore[reportIncompatibleVariableOverride]
+    __table_args__ = (Index("notices_due", "state", "next_time"),)
+
+    id: str = Field(primary_key=True)
+    """The same at every attempt: what a receiver tells a repetition by."""
+    channel: str
+    session_id: str = Field(index=True)
+    status: str
+    data: str
+    """What it says, as JSON."""
+    time: str
+    state: str = "pending"
+    attempts: int = 0
+    next_time: str
+    claimed_until: str | None = None
+    """While somebody delivers it: until when nobody else may."""
+    error: str = ""
+    """Why the last attempt failed."""
+
+
 class EstimateRow(SQLModel, table=True):
     """Estimate against actual, one row per approved plan and phase, and one for the whole run (`phase` = `total`)."""
 

@@ -8,12 +8,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from sqlmodel import Session, select
+from starlette.concurrency import run_in_threadpool
 
 from agent import estimates, journal, spending
 from agent.binding import find_turn
-from agent.context import ControlDep
+from agent.context import Control, ControlDep
 from agent.plans import keep_plan
 from agent.questions import ask_question, find_answer, require_turn
+from agent.resources import cancel_jobs
 from agent.states import Status
 from agent.store import load_session, lock_session, reading, writing
 from agent.tables import AnswerRow, InstructionRow, SessionRow
@@ -25,11 +27,13 @@ from agent.turn_wire import (
     NewEvents,
     PlanReply,
     QuestionReply,
+    StoppedJobs,
     TurnContext,
     TurnInstruction,
 )
 from agent.turns import Turn
 from gateway.grants import CostSummary
+from gateway.principal import reaper_of
 from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import InvalidArgument, NotFound
 from pilotlight.money import from_micros
@@ -128,6 +132,22 @@ def read_cost(control: ControlDep, turn: TurnDep) -> CostSummary:
         return spending.read_cost(db, turn.session)
 
 
+@router.post("/stopJobs")
+async def stop_jobs(control: ControlDep, turn: TurnDep) -> StoppedJobs:
+    """Stop the session's own jobs: what failed or is stuck must not go on costing. Only what this session created.
+
+    A runner may not cancel anything by itself; this can only end what its session pays for.
+    """
+    await run_in_threadpool(_check_turn, control, turn)
+    handled = await cancel_jobs(control, reaper_of(turn.account), turn.session)
+    return StoppedJobs(jobs=handled)
+
+
+def _check_turn(control: Control, turn: Turn) -> None:
+    with reading(control.engine) as db:
+        require_turn(db, load_session(db, turn.session), turn.epoch)
+
+
 @router.post("/finish")
 def finish(control: ControlDep, turn: TurnDep, body: Finish) -> dict[str, str]:
     """Say how the work ended; the session moves when the process has exited."""
@@ -157,6 +177,7 @@ def _describe(db: Session, settings: Settings, row: SessionRow, said: list[Instr
         public_url=settings.control_url,
         prices=load_prices(settings.backend),
         grace_seconds=settings.job_grace_seconds,
+        no_progress_seconds=settings.no_progress_seconds,
         estimate_ratio=ratio if ratio.runs else None,
     )
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from agent.states import Status
-from agent.wire import RatioView
+from agent.wire import Handled, RatioView
 from pilotlight.plan import Wire
 from pilotlight.pricebook import PriceBook
 
@@ -35,6 +35,8 @@ class TurnContext(Wire):
     prices: PriceBook
     grace_seconds: float
     """The most that a job may cost covers being so much later than estimated."""
+    no_progress_seconds: float
+    """A running job that reports no new step for so long is stopped; longer for a job whose steps take longer."""
     estimate_ratio: RatioView | None
     """None before the first finished run."""
     graph_version: int | None = None
@@ -79,6 +81,12 @@ class QuestionReply(Wire):
 
     question_id: str
     answered: bool
+
+
+class StoppedJobs(Wire):
+    """The session's jobs, each with what was done to it."""
+
+    jobs: list[Handled]
 
 
 class Finish(Wire):

@@ -6,10 +6,11 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from agent import conclusions, journal, leases
+from agent.history import record_snapshot
 from agent.leases import Holder
 from agent.states import Move, Status
 from agent.store import load_session, lock_session, reading, writing
-from agent.tables import SessionRow, TurnRow
+from agent.tables import AnswerRow, QuestionRow, SessionRow, TurnRow
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.crashpoints import Point, reach
 from pilotlight.identity.tables import User
@@ -37,6 +38,8 @@ class Ending(NamedTuple):
     exit_code: int | None
     complaint: str
     """Last lines of its standard error."""
+    snapshot: str | None = None
+    """Name of the snapshot of its workspace; None when none could be taken."""
 
 
 def begin_turn(db: Session, session_id: str, holder: Holder, lease_seconds: float) -> Turn | None:
@@ -77,6 +80,7 @@ def end_turn(engine: Engine, turn: Turn, ending: Ending) -> bool:
         db.add(record)
         if row.status != Status.RUNNING.value:
             return False
+        record_snapshot(db, turn.session, turn.epoch, ending.snapshot)
         record.killed = record.outcome is None and conclusions.was_killed(ending.exit_code, ending.complaint)
         conclusions.conclude(db, row, record, ending.complaint)
         again = load_session(db, turn.session).status == Status.PENDING.value
@@ -89,7 +93,8 @@ def take_back(engine: Engine, lease: leases.Held, reason: str, *, certain: bool,
     """End a turn whose worker cannot: under a raised epoch its session goes back to pending.
 
     A turn that had already asked or finished is concluded instead of being run again. `certain` says that its process
-    is gone for sure. With `beats`, does nothing when the worker gave a sign of life since, and returns False.
+    is gone for sure and its files are here; without it, a question that nobody has seen yet is asked anew. With
+    `beats`, does nothing when the worker gave a sign of life since, and returns False.
     """
     session_id, epoch = lease
     with writing(engine) as db:
@@ -103,7 +108,7 @@ def take_back(engine: Engine, lease: leases.Held, reason: str, *, certain: bool,
             record.ended = to_rfc3339(now())
             db.add(record)
         if row.status == Status.RUNNING.value:
-            _put_back(db, row, record, reason)
+            _put_back(db, row, record, reason, certain)
         reach(Point.CONTROL_RECOVER_WRITTEN)
     reach(Point.CONTROL_RECOVER_COMMITTED)
     return True
@@ -134,14 +139,27 @@ def report_trouble(engine: Engine, turn: Turn, message: str, hint: str) -> None:
         journal.append(db, turn.session, "error", {"message": message, "hint": hint}, epoch=turn.epoch)
 
 
-def _put_back(db: Session, row: SessionRow, record: TurnRow | None, reason: str) -> None:
+def _put_back(db: Session, row: SessionRow, record: TurnRow | None, reason: str, certain: bool) -> None:
     row.epoch += 1  # first of all: whatever the lost worker still sends is refused from here on
     db.add(row)
     db.flush()
-    if record is not None and record.outcome is not None:
+    if record is not None and record.outcome is not None and (certain or not _withdraw_question(db, record)):
         conclusions.conclude(db, row, record, "")
     else:
         journal.move(db, row.id, Move.RECOVER, reason=reason)
+
+
+def _withdraw_question(db: Session, record: TurnRow) -> bool:
+    """Forget the question that a lost turn ended with: nobody has seen it, and its files may be lost with the worker.
+
+    The turn that repeats the work asks anew, perhaps in other words. An answered question stays.
+    """
+    key = (record.session_id, record.question_id or "")
+    question = db.get(QuestionRow, key) if record.outcome == "asked" else None
+    if question is None or db.get(AnswerRow, key) is not None:
+        return False
+    db.delete(question)
+    return True
 
 
 def _is_resident(db: Session, row: SessionRow, machine: str) -> bool:

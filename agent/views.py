@@ -7,11 +7,10 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from agent import queue, spending
-from agent.artifacts import list_artifacts
+from agent.files import summarize_files
 from agent.states import Status
 from agent.tables import EventRow, PlanRow, QuestionRow, SessionRow
 from agent.wire import AutoApproveView, EventView, PlanView, SessionView
-from agent.workspace import Workspace
 from pilotlight.clock import parse_rfc3339
 from pilotlight.money import from_micros, usd
 from pilotlight.plan import Phase, Plan
@@ -25,7 +24,7 @@ def show_session(db: Session, settings: Settings, row: SessionRow) -> SessionVie
     view.plan = _show_plan(db, row)
     view.cost = spending.read_cost(db, row.id)
     view.planner_allowance = spending.read_allowance(db, row.id)
-    view.artifacts = list_artifacts(Workspace(settings, row.id).work)
+    view.artifacts = summarize_files(db, settings, row.id)
     return view
 
 

@@ -1,4 +1,4 @@
-"""Time from `session create` to the first event, to the runner's first word, and to the plan.
+"""Time from `session create` to the first event, to the runner's first word, and to the plan; from `update` to work.
 
     python -m benchmarks.first_event [--sessions 5] [--rows 500]
 
@@ -22,7 +22,9 @@ import httpx
 
 from cli.up import Instance
 
-MARKS = ("first event", "first word of the runner", "plan")
+MARKS = ("first event", "first word of the runner", "plan", "work after an update")
+_NOT_WORK = ("status", "answer")
+"""Events that the control process writes by itself."""
 
 
 def main() -> None:
@@ -58,13 +60,26 @@ def measure(client: httpx.Client) -> dict[str, float]:
     started = time.perf_counter()
     created = client.post("/v1/accounts/local/sessions", json={"instruction": instruction}).raise_for_status().json()
     seen: dict[str, float] = {}
+    last = 0
     for event in follow(client, created["name"]):
+        last = int(event["seq"])
         for mark in marks_of(event):
             seen.setdefault(mark, time.perf_counter() - started)
+    seen |= measure_update(client, created["name"], last)
     client.post(f"/v1/{created['name']}:cancel", json={}).raise_for_status()
     if len(seen) < len(MARKS):
         raise SystemExit(f"The session of this benchmark made no plan: {client.get('/v1/' + created['name']).text}")
     return seen
+
+
+def measure_update(client: httpx.Client, name: str, last: int) -> dict[str, float]:
+    """Seconds from a change of the plan to the first event of the runner that works on it."""
+    started = time.perf_counter()
+    client.post(f"/v1/{name}:update", json={"instruction": "Use LoRA rank 8."}).raise_for_status()
+    for event in follow(client, name, last):
+        if event["type"] not in _NOT_WORK:
+            return {MARKS[3]: time.perf_counter() - started}
+    return {}
 
 
 def marks_of(event: dict[str, Any]) -> list[str]:
@@ -77,9 +92,9 @@ def marks_of(event: dict[str, Any]) -> list[str]:
     return marks
 
 
-def follow(client: httpx.Client, name: str) -> Iterator[dict[str, Any]]:
-    """Events until the session waits or ends."""
-    with client.stream("GET", f"/v1/{name}/events:stream", timeout=120) as response:
+def follow(client: httpx.Client, name: str, after: int = 0) -> Iterator[dict[str, Any]]:
+    """Events after number `after` until the session waits or ends."""
+    with client.stream("GET", f"/v1/{name}/events:stream", params={"afterSeq": after}, timeout=120) as response:
         for line in response.iter_lines():
             if line.startswith("data: ") and "seq" in (event := json.loads(line[6:])):
                 yield event

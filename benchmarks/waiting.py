@@ -25,6 +25,7 @@ import psutil
 from sqlalchemy import Engine
 
 from agent.app import build_app
+from agent.leases import Holder
 from agent.questions import ask_question
 from agent.sessions import create_session
 from agent.store import load_session, writing
@@ -40,6 +41,7 @@ SESSIONS = "/v1/accounts/local/sessions"
 ME = Principal(
     account="local", user="admin", role=Role.ADMIN, email="admin@local", preset=None, service_account=False, key_id=""
 )
+HOLDER = Holder("benchmark", "benchmark")
 QUERIES: dict[str, dict[str, Any]] = {
     "list, first page": {},
     "list, waiting ones": {"filter": 'status = "waiting"'},
@@ -87,7 +89,8 @@ def make_waiting(engine: Engine, settings: Settings, number: int) -> str:
     """One session with an open question."""
     body = CreateSession(instruction=f"Run SFT on my data, number {number}.")
     session = create_session(engine, settings, ME, body)[0]["sessionId"]
-    turn = begin_turn(engine, session)
+    with writing(engine) as db:
+        turn = begin_turn(db, session, HOLDER, 3600.0)
     if turn is None:
         raise SystemExit(f"Session {session} did not begin.")
     text = f"Which dataset and which base model should number {number} use? " + "More words. " * 40

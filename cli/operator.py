@@ -101,6 +101,32 @@ def estimates(output: str) -> None:
         click.echo(f"Actual over expected, over {ratio['runs']} runs: {low} to {high}; the next plan's range uses it.")
 
 
+@root.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def backup(path: Path) -> None:
+    """Copy the whole state into the new folder PATH, while everything runs. It holds keys."""
+    sys.exit(_run_backup("create", str(path)))
+
+
+@root.command()
+@click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--replace-home", is_flag=True, help="Move a home that is not empty aside.")
+def restore(path: Path, replace_home: bool) -> None:
+    """Make the home from the backup PATH, after checking all of it."""
+    sys.exit(_run_backup("restore", str(path), *(["--replace-home"] if replace_home else [])))
+
+
+def _run_backup(*arguments: str) -> int:
+    return subprocess.run([sys.executable, "-P", "-m", "agent.backup", *arguments], check=False).returncode
+
+
+@root.command()
+@click.option("--test", is_flag=True, required=True, help="Send a sample to every channel that is set, once.")
+def notify(test: bool) -> None:
+    """Notifications: PILOTLIGHT_WEBHOOK_URL and PILOTLIGHT_NOTIFY_COMMAND."""
+    sys.exit(subprocess.run([sys.executable, "-P", "-m", "agent.notices", "--test"], check=False).returncode)
+
+
 @root.group()
 def model() -> None:
     """Base models."""

@@ -17,6 +17,7 @@ from local_platform.jobs import routes as jobs
 from local_platform.jobs.launcher import Launcher
 from local_platform.models import routes as models
 from local_platform.models.imports import register_shipped
+from local_platform.models.leftovers import settle_models
 from local_platform.serving.manager import EngineFactory, load_local_engine
 from local_platform.serving.routes import inference_router
 from local_platform.speed import shapes
@@ -37,6 +38,7 @@ def build_app(
     `launcher` starts the trainers, as subprocesses when None; `engine` loads what answers requests.
     """
     platform = open_platform(settings)
+    settle_models(platform)
     clean_uploads(platform)
     register_shipped(platform)
     app = FastAPI(title="Pilotlight local platform", version=__version__, lifespan=_live, redoc_url=None)

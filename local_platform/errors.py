@@ -4,6 +4,7 @@ Codes a retry cannot help carry `x-should-retry: false`: the official SDK retrie
 under `/inference` and the OpenAI routes answer {"error": {...}} [P20].
 """
 
+import errno
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -12,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from pilotlight.errors import (
@@ -41,6 +43,8 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(PilotlightError, _answer_ours)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(OSError, _answer_disk)
+    app.add_exception_handler(OperationalError, _answer_disk)
     app.add_exception_handler(Exception, _answer_defect)
 
 
@@ -78,6 +82,15 @@ async def _answer_http(request: Request, error: Exception) -> JSONResponse:
     response = error_response(request, kind(f"{request.method} {request.url.path[:200]}: {message}"))
     response.status_code = error.status_code
     return response
+
+
+async def _answer_disk(request: Request, error: Exception) -> JSONResponse:
+    """A full disk is nobody's defect; any other such error is."""
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    if full or (isinstance(error, OperationalError) and "disk is full" in str(error.orig)):
+        hint = "Delete datasets or models, or make room; then send it again."
+        return error_response(request, ResourceExhausted("The disk of the platform is full.", hint=hint))
+    return await _answer_defect(request, error)
 
 
 async def _answer_defect(request: Request, error: Exception) -> JSONResponse:

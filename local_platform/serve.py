@@ -7,6 +7,7 @@ import uvicorn
 from local_platform.app import build_app
 from local_platform.jobs.launcher import Launcher
 from local_platform.serving.manager import EngineFactory, load_local_engine
+from pilotlight.locks import hold_home
 from pilotlight.redaction import secrets_of, start_logging
 from pilotlight.settings import Settings
 
@@ -17,6 +18,7 @@ def main(launcher: Launcher | None = None, engine: EngineFactory = load_local_en
     settings = Settings()
     redact.learn(secrets_of(settings))
     logging.getLogger().setLevel(settings.log_level.upper())
+    hold_home(settings.home)
     uvicorn.run(
         build_app(settings, launcher, engine),
         host=settings.host,

@@ -171,15 +171,18 @@ class GrantSpec(Wire):
 
 
 class Stop(Wire):
-    """A part of an approved plan that reached its limit. `spent` is what it had cost then, in dollars."""
+    """A part of an approved plan that reached its limit, or failed. `spent` is what it had cost then, in dollars."""
 
     part: Literal["candidate", "final", "evaluation", "deployment"]
     candidate: str = ""
     """Its ID, where the part is a candidate."""
     resource: str = ""
-    """What was ended; empty when the gateway refused to begin it."""
-    limit: Literal["cost", "time", "calls", "expired", "session"]
-    """Which limit: money, time, the number or money of its calls, the approval's age, the session's spend limit."""
+    """What was ended or failed; empty when the gateway refused to begin it."""
+    limit: Literal["cost", "time", "calls", "expired", "session", "failed"]
+    """Which limit: money, time, the number or money of its calls, the approval's age, the session's spend limit.
+
+    `failed` is none: the work itself failed or was stopped, and is to be done again. It then says nothing of money.
+    """
     approved: Decimal = Decimal(0)
     spent: Decimal = Decimal(0)
     percent: float | None = None

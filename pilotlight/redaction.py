@@ -87,7 +87,9 @@ def start_logging(environment: Mapping[str, str] = os.environ) -> Redactor:
 
 def secrets_of(settings: Settings) -> list[str]:
     """The secret values among the settings."""
-    return [settings.platform_key.get_secret_value(), urlsplit(settings.control_database_url).password or ""]
+    given = (settings.platform_key, settings.webhook_secret, settings.webhook_url)
+    password = urlsplit(settings.control_database_url).password or ""
+    return [*(value for secret in given for value in secret.get_secret_value().split()), password]
 
 
 def forms_of(value: str) -> set[str]:

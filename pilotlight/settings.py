@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     """Shortest scale-to-zero window a deployment may have [P75]; tests shorten it."""
     job_grace_seconds: float = Field(default=300.0, ge=0)
     """The most that a plan asks for covers being so much later than estimated, whatever the range says."""
+    workspace_store: str = ""
+    """Where the snapshots of workspaces are: a folder, `workspaces` under `home` when empty, or any fsspec URL."""
+    no_progress_seconds: float = Field(default=1800.0, gt=0)
+    """A training job without a new step for so long is stopped; ten times its slowest step, where that is longer."""
     concurrent_turns: int = Field(default=4, ge=0)
     """Sessions at work at a time in this process; others wait in the queue. 0: it leaves all of them to workers."""
     account_turns: int = Field(default=0, ge=0)
@@ -49,7 +53,7 @@ class Settings(BaseSettings):
     snapshots_kept: int = Field(default=3, ge=1)
     """Newest snapshots of each session's workspace that are kept."""
     snapshot_bytes: int = Field(default=2 << 30, ge=0)
-    """Most content of one snapshot, uncompressed; a larger workspace has none, and its session says so."""
+    """Most content of one snapshot; a larger workspace has none, and its session says so."""
     sandbox: Literal["bwrap", "none"] = "bwrap"
     """`none` is for development on macOS only, and refused with any backend but the local one."""
     runner_start: Literal["fork", "exec"] = "fork"
@@ -100,6 +104,12 @@ class Settings(BaseSettings):
     """What the planner's model may cost in a session before its first plan is approved; 0: no call at all."""
     planner_prices: Path | None = None
     """A price book for the planner's models instead of `pilotlight/prices/planner.yaml`."""
+    webhook_url: SecretStr = SecretStr("")
+    """Where notifications are posted; often a secret itself. Empty: nowhere."""
+    webhook_secret: SecretStr = SecretStr("")
+    """`whsec_` and base64: signs them. Several, separated by spaces, while one replaces another."""
+    notify_command: str = ""
+    """A command run for each notification, without a shell, in the control process; the JSON is on its input."""
     log_level: str = "info"
 
     @model_validator(mode="after")

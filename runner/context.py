@@ -46,6 +46,7 @@ class TurnContext(Inbound):
     public_url: str
     prices: PriceBook
     grace_seconds: float = 300.0
+    no_progress_seconds: float = 1800.0
     estimate_ratio: EstimateRatio | None = None
     graph_version: int | None = None
 

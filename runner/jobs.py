@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 DONE = ("JOB_STATE_COMPLETED", "JOB_STATE_EARLY_STOPPED")
 ENDED = (*DONE, "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
 FAILURES_IN_A_ROW = 3
-NO_PROGRESS_SECONDS = 1800.0
-"""A running job that reports no new step for so long is taken for stuck."""
+STUCK_STEPS = 10.0
+"""A running job may take so many times its slowest step so far for the next one, or the setting if that is more."""
 
 
 class JobStart(NamedTuple):
@@ -50,17 +50,37 @@ class JobResult(NamedTuple):
 
 
 class TooManyFailures(FailedPrecondition):
-    """Several jobs in a row failed, or one is stuck: going on would only cost."""
+    """Several jobs in a row failed, or one is stuck: going on would only cost. `results` are of all that ended."""
+
+    results: tuple[JobResult, ...] = ()
 
 
 def run_jobs(turn: Turn, starts: Sequence[JobStart], parallel: int) -> list[JobResult]:
     """Run all jobs to their end, in order, at most `parallel` at a time. Safe to call again after a crash.
 
     Once one has met its approved limit no further one is begun: those have no result, and what runs runs to its end.
-    Raises TooManyFailures after three failures in a row, or when a job makes no progress for half an hour.
+    Raises TooManyFailures after three failures in a row, or when a job makes no progress within its limit; then all
+    jobs of the session are stopped, and those that ran have the result of a stopped one.
     """
-    waiting, followers = list(starts), list[_Follower]()
+    followers = list[_Follower]()
     results: dict[str, JobResult] = {}
+    try:
+        _follow_all(turn, list(starts), followers, results, parallel)
+    except TooManyFailures as error:
+        turn.stop_jobs()
+        results |= {left.label: left.stopped(error.message) for left in followers}
+        error.results = tuple(results.values())
+        raise
+    return [results[start.label] for start in starts if start.label in results]
+
+
+def _follow_all(
+    turn: Turn,
+    waiting: list[JobStart],
+    followers: "list[_Follower]",
+    results: dict[str, JobResult],
+    parallel: int,
+) -> None:
     failed_in_a_row = 0
     while waiting or followers:
         while waiting and len(followers) < parallel:
@@ -88,7 +108,6 @@ def run_jobs(turn: Turn, starts: Sequence[JobStart], parallel: int) -> list[JobR
             raise TooManyFailures(f"{failed_in_a_row} training jobs in a row failed. The last reason: {last.message}")
         if followers:
             time.sleep(turn.poll_seconds)
-    return [results[start.label] for start in starts if start.label in results]
 
 
 def _start(turn: Turn, start: JobStart) -> "_Follower | JobResult":
@@ -133,6 +152,11 @@ def _same_number(left: Any, right: Any) -> bool:
         return False
 
 
+def progress_limit(setting: float, slowest: float) -> float:
+    """Seconds within which a job has to report a new step, when its slowest so far took `slowest`."""
+    return max(setting, STUCK_STEPS * slowest)
+
+
 class _Follower:
     """Watches one job and reports what changed."""
 
@@ -142,6 +166,18 @@ class _Follower:
         self._told: tuple[str, int, float | None] = ("", -1, None)
         self._base_loss: float | None = None
         self._moved = time.monotonic()
+        self._slowest = 0.0
+        """Seconds of its slowest step so far; it may have begun before we looked."""
+
+    @property
+    def label(self) -> str:
+        """How the user knows the job."""
+        return self._start.label
+
+    def stopped(self, message: str) -> JobResult:
+        """The result of a job that was stopped with others."""
+        model = str(self._start.call.body["outputModel"])
+        return JobResult(self.label, self._name, "JOB_STATE_CANCELLED", message, None, None, None, 0, None, model)
 
     def look(self, turn: Turn, events: list[tuple[str, dict[str, Any], str]]) -> JobResult | None:
         job = turn.client.get(f"/v1/{self._name}")
@@ -151,6 +187,8 @@ class _Follower:
         self._note_base(progress, step)
         now = (state, step, progress.get("evalLoss"))
         if now != self._seen:
+            if state == "JOB_STATE_RUNNING" == self._seen[0]:
+                self._slowest = max(self._slowest, time.monotonic() - self._moved)
             self._seen, self._moved = now, time.monotonic()
         # A person reads this, and a job of days must not fill the log: an event per 5 percent, state and evaluation.
         news = (state, int(progress.get("percent") or 0) // 5, progress.get("evalLoss"))
@@ -162,8 +200,11 @@ class _Follower:
             events.append(("job", _event(self._start.label, self._name, state, progress) | reason, key))
         if state in ENDED:
             return self._result(job, state, progress, ended)
-        if state == "JOB_STATE_RUNNING" and time.monotonic() - self._moved > NO_PROGRESS_SECONDS:
-            raise TooManyFailures(f"{self._name} has made no progress for {NO_PROGRESS_SECONDS / 60:.0f} minutes.")
+        limit = progress_limit(turn.context.no_progress_seconds, self._slowest)
+        if state == "JOB_STATE_RUNNING" and time.monotonic() - self._moved > limit:
+            raise TooManyFailures(
+                f"{self._name} has made no progress for {limit / 60:.3g} minutes, at step {step}, and was stopped."
+            )
         return None
 
     def _note_base(self, progress: dict[str, Any], step: int) -> None:
@@ -214,6 +255,23 @@ def _event(label: str, name: str, state: str, progress: dict[str, Any]) -> dict[
 
 def _why(state: str, message: str) -> str:
     return f"{message} It was stopped by hand.".strip() if state == "JOB_STATE_CANCELLED" else message
+
+
+def failed_parts(ended: Sequence[JobResult]) -> list[Stop]:
+    """What of these has to be done again, under new names."""
+    parts = [(result, "final" if result.label == "final" else "candidate") for result in ended if not result.done]
+    return [
+        Stop.model_validate(
+            {
+                "part": part,
+                "candidate": "" if part == "final" else result.label,
+                "resource": result.name,
+                "limit": "failed",
+            }
+        )
+        for result, part in parts
+        if result.stop is None
+    ]
 
 
 def try_jobs(turn: Turn, starts: Sequence[JobStart], parallel: int) -> list[JobResult] | PilotlightError:

@@ -9,6 +9,7 @@ from langgraph.types import Command
 from pilotlight.errors import FailedPrecondition, NotFound, PermissionDenied, PilotlightError, ResourceExhausted
 from pilotlight.plan import Phase, Stop
 from runner.context import Inbound
+from runner.state import State
 from runner.turn import Turn
 
 _RULES: dict[str, Literal["calls", "expired", "session"]] = {
@@ -66,13 +67,30 @@ def stop_phase(
         stop = Stop(part=part, resource=resource, limit=ended.limit, approved=ended.approved, spent=ended.spent)
         return ask_for_more(phase, [stop])
     if isinstance(error, FailedPrecondition | NotFound):
-        return to_trouble(phase, str(error))
+        return to_trouble(phase, str(error), [Stop(part=part, resource=resource, limit="failed")])
     raise error
 
 
-def to_trouble(phase: Phase, message: str) -> Command[str]:
-    """To the question what to do about a failure."""
-    return Command(goto="trouble_propose", update={"trouble": {"phase": phase.value, "message": message}})
+def to_trouble(phase: Phase, message: str, stops: list[Stop]) -> Command[str]:
+    """To the question what to do about a failure; `stops` are what failed, to be done again if the user wants."""
+    failed = [stop.model_dump(mode="json") for stop in stops]
+    return Command(
+        goto="trouble_propose", update={"trouble": {"phase": phase.value, "message": message, "stops": failed}}
+    )
+
+
+def retry_of(state: State) -> Command[str] | None:
+    """To the preview of what is left: what is finished is kept, what failed is done again. None if nothing is kept."""
+    trouble = state.get("trouble", {})
+    if not (trouble.get("stops") and state.get("approved")):
+        return None
+    found = {"phase": trouble["phase"], "stops": trouble["stops"]}
+    return Command(goto="increase_propose", update={"increase": found, "trouble": {}})
+
+
+def as_update(command: Command[str]) -> dict[str, Any]:
+    """What a command of ours changes of the state."""
+    return command.update if isinstance(command.update, dict) else {}
 
 
 STOPPING = (FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted)

@@ -3,7 +3,13 @@
 from typing import Any, TypedDict
 
 GRAPH_VERSION = 1
-"""Raised when node names or the meaning of State change; a session started under another version is not resumed."""
+"""The shape that waiting sessions depend on; a session that was started under another one is refused, not resumed.
+
+May change freely: what a node does, new nodes that nobody waits at, new State keys that may be absent, new questions.
+Raise it when a node is renamed or removed, when a State key is removed or means something else, when a gate's interrupt
+value changes, or when a workspace file that a later node reads gets another form. Before a release: `python -m
+tests.golden.make` keeps a session at each gate, and tests/golden resumes those of every earlier release.
+"""
 
 NODES = (
     "begin",

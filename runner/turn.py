@@ -76,6 +76,10 @@ class Turn:
         self.emit("cost", seen, f"cost/{key}/{_short(canonical_json(seen))}")
         return cost
 
+    def stop_jobs(self) -> None:
+        """Stop every job of this session that still runs."""
+        self.client.post("/turn/v1/stopJobs", {})
+
     def finish(self, status: str, message: str) -> None:
         """End the turn: `succeeded`, `failed` or `cancelled`."""
         outcome = {"status": status, "message": message}

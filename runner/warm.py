@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TypedDict
 
 import httpx
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
@@ -34,8 +35,13 @@ def warm_up() -> None:
 def _walk_through_a_gate() -> None:
     """A graph as small as can be, from its start to a gate and on."""
     graph = StateGraph(_State)
-    graph.add_node("gate", lambda _: {"seen": interrupt("?")})
+    graph.add_node("gate", _hold)
     graph.add_edge(START, "gate")
-    compiled, config = graph.compile(checkpointer=InMemorySaver()), {"configurable": {"thread_id": "warm"}}
+    config: RunnableConfig = {"configurable": {"thread_id": "warm"}}
+    compiled = graph.compile(checkpointer=InMemorySaver())
     compiled.invoke(_State(), config)
     compiled.invoke(Command(resume="!"), config)
+
+
+def _hold(_state: _State) -> _State:
+    return {"seen": interrupt("?")}

@@ -30,8 +30,11 @@ class Reference:
         self._spec, self._network, self._clock, self._save_seconds = spec, network, clock, save_seconds
 
     @torch.no_grad()
-    def likelihoods(self, pairs: Pairs, passes: list[np.ndarray], check: Callable[[], None]) -> np.ndarray:
-        """(pairs, 2) float64. `passes` go over all pairs in their order; `check` may raise between them."""
+    def likelihoods(self, pairs: Pairs, passes: list[np.ndarray], check: Callable[[int], None]) -> np.ndarray:
+        """(pairs, 2) float64. `passes` go over all pairs in their order.
+
+        `check` is called before each that is still to be made, with the number of pairs read, and may raise to stop.
+        """
         path = self._spec.work_directory / "cache" / f"reference-{self._key(pairs)}.npz"
         values, done = _load(path, len(pairs))
         saved, model = time.monotonic(), self._network.model
@@ -40,7 +43,7 @@ class Reference:
             for chosen in passes:
                 if int(chosen[-1]) < done:
                     continue
-                check()
+                check(done)
                 watch = Stopwatch()
                 values[chosen] = answer_likelihoods(self._network, pairs, chosen).cpu().numpy()
                 self._clock.referenced(int(pairs.lengths[chosen].sum()), watch)

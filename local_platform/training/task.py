@@ -68,8 +68,9 @@ def _preference_task(
         assert spec.method != "SFT"
         values: np.ndarray | None = None
         if spec.method == "DPO":
+            text = "Reading the reference model: {} of " + f"{len(of)} pairs."
             passes = reading_passes(of, budget, spec.reference_batch_pairs)
-            values = reference.likelihoods(of, passes, lambda: progress.tick("Reading the reference model."))
+            values = reference.likelihoods(of, passes, lambda done: progress.tick(text.format(done)))
         return PreferenceLoss(spec.method, spec.beta, of, values)
 
     evaluator = PreferenceEvaluator(loss(held_out), budget) if held_out is not None else None

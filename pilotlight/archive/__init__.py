@@ -1,23 +1,30 @@
-"""Snapshots of a folder that somebody untrusted wrote: one gzipped ustar file, packed and unpacked strictly.
+"""Snapshots of a folder that somebody untrusted wrote: a manifest of its paths, and the content of its files by digest.
 
-Only what `pack` could have written is unpacked, byte for byte; everything else is refused with a reason, and leaves
-nothing behind. `tarfile` is not used for either: its extraction filter is missing from Pythons that we support.
+`capture` looks at a folder without following anything in it; `build` makes a folder from what `capture` could have
+found, byte for byte. Everything else is refused with a reason, and leaves nothing behind.
 """
 
 from pilotlight.archive.bounds import BadArchive, Bounds
-from pilotlight.archive.pack import Packed, pack
+from pilotlight.archive.build import build
+from pilotlight.archive.capture import Captured, Stored, blocks_of, capture
+from pilotlight.archive.manifest import Entry, Kind, decode_manifest, encode_manifest
 from pilotlight.archive.tree import Found, folder_at, open_regular, remove_tree, walk_tree
-from pilotlight.archive.unpack import unpack
 
 __all__ = [
     "BadArchive",
     "Bounds",
+    "Captured",
+    "Entry",
     "Found",
-    "Packed",
+    "Kind",
+    "Stored",
+    "blocks_of",
+    "build",
+    "capture",
+    "decode_manifest",
+    "encode_manifest",
     "folder_at",
     "open_regular",
-    "pack",
     "remove_tree",
-    "unpack",
     "walk_tree",
 ]

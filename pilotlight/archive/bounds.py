@@ -6,16 +6,16 @@ from pilotlight.errors import InvalidArgument
 
 
 class BadArchive(InvalidArgument):
-    """An archive that `pack` did not write: what is wrong with it, and where."""
+    """A manifest that `capture` did not make, or content that is not what it says: what is wrong, and where."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Caps of one snapshot, the same for packing and unpacking."""
+    """Caps of one snapshot, the same for taking and for building it."""
 
     entries: int = 20_000
     """Files and folders."""
     total_bytes: int = 2 << 30
-    """Content of all files together, uncompressed; so no single file is larger either."""
+    """Content of all files together; so no single file is larger either."""
     depth: int = 16
     """Components of a path."""

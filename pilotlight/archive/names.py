@@ -3,7 +3,7 @@
 import unicodedata
 
 _COMPONENT_BYTES, _PATH_BYTES = 100, 255
-"""What the two name fields of a ustar header hold."""
+"""Moderate, and what any store takes as a part of a name."""
 
 
 def fault_of(path: str, depth: int) -> str:

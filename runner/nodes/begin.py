@@ -4,7 +4,8 @@ from langgraph.types import Command
 
 from pilotlight.plan import Phase
 from runner import catalogue_answers
-from runner.intents import DECLINED_WORKFLOWS, merge, read_text
+from runner.intents import DECLINED_WORKFLOWS, changes_of, merge, read_text
+from runner.limits import as_update, retry_of
 from runner.state import GRAPH_VERSION, State
 from runner.steering import unread
 from runner.turn import Turn
@@ -14,6 +15,9 @@ def begin(turn: Turn, state: State) -> Command[str]:
     """Merge new instructions into the intent. To inspect, or to clarify, or (a mere question) to the end."""
     fresh, seen = unread(turn, state), len(turn.context.said())
     intent = state.get("intent", {})
+    retry = retry_of(state)
+    if retry and fresh and not any(changes_of(intent, read_text(text)) for text in fresh):
+        return Command(goto=retry.goto, update={**as_update(retry), "seen": seen})
     for text in fresh:
         intent = merge(intent, read_text(text))
     update: State = {"graph_version": GRAPH_VERSION, "seen": seen, "intent": intent, "clarify": {}, "trouble": {}}

@@ -5,7 +5,8 @@ from langgraph.types import Command
 import prompts
 from pilotlight.plan import Phase
 from pilotlight.question import Option, Question, QuestionField, QuestionKind
-from runner.intents import merge, read_text
+from runner.intents import changes_of, merge, read_text
+from runner.limits import retry_of
 from runner.nodes import gate
 from runner.nodes.begin import next_generation
 from runner.replies import read_fields
@@ -44,6 +45,8 @@ def act(turn: Turn, state: State) -> Command[str]:
     if chosen == "stop" or any(word in words.split() for word in ("stop", "cancel", "reject", "no", "quit")):
         return _fail(turn, str(state.get("trouble", {}).get("message", "")))
     said = {name: value for name, value in said.items() if name not in ("workflow", "unsupported", "question")}
+    if (retry := retry_of(state)) and not changes_of(state.get("intent", {}), said):
+        return retry
     update: State = {"intent": merge(state.get("intent", {}), said), "trouble": {}}
     return Command(goto="plan_propose", update={**update, **next_generation(state)})
 

@@ -18,6 +18,8 @@ from runner.state import State
 from runner.turn import Turn
 
 REPORT = "final_report.md"
+LABELS_TOLD = 30
+"""Labels of a table in a message, which is bounded in size; files hold all."""
 _LONGEST_EXAMPLE = 2000
 _PLACEHOLDER = [{"role": "user", "content": "Hello"}]
 """Events carry no text of the data; the report, a file for its owner, shows one row."""
@@ -35,7 +37,7 @@ def publish(turn: Turn, recipe: Recipe, values: dict[str, Any], report: str, suc
     """Render the file and the message from these two templates, and end the work as succeeded."""
     turn.workspace.write_text(REPORT, prompts.render(report, **values))
     turn.artifact(REPORT, "Final report")
-    message = prompts.render(success, **values | {"example": _PLACEHOLDER})
+    message = prompts.render(success, **values | {"example": _PLACEHOLDER, "most": LABELS_TOLD})
     turn.emit("report", {"path": REPORT, "text": message}, f"report/{recipe.generation}")
     turn.phase(Phase.REPORT, "completed", recipe.generation, summary=REPORT)
     turn.finish("succeeded", message)

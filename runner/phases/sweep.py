@@ -3,12 +3,11 @@
 from langgraph.types import Command
 
 import prompts
-from pilotlight.errors import PilotlightError
-from pilotlight.plan import Phase, Stop
-from runner import datasets, results
-from runner.jobs import JobResult, JobStart, try_jobs
-from runner.limits import ask_for_more, to_trouble
-from runner.planning import requests
+from pilotlight.plan import Phase
+from runner import results
+from runner.jobs import JobResult
+from runner.limits import to_trouble
+from runner.phases.candidates import train_candidates
 from runner.planning.recipe import Recipe
 from runner.results import load_recipe
 from runner.scoring.winner import Verdict, choose_winner
@@ -25,20 +24,12 @@ def run(turn: Turn, state: State) -> Command[str]:
         turn.phase(Phase.SWEEP, "skipped", generation, reason=plan["skipped"]["sweep"])
         return Command(goto="train", update={"winner": recipe.candidates[0].id})
     turn.phase(Phase.SWEEP, "started", generation)
-    datasets.publish(turn, [recipe.sample, recipe.heldout])
-    finished = {result.label for result in results.load_jobs(turn, recipe) if result.done}
-    starts = [JobStart(c.id, requests.candidate_job(recipe, c)) for c in recipe.candidates if c.id not in finished]
-    new = try_jobs(turn, starts, recipe.max_parallel)
-    if isinstance(new, PilotlightError):
-        return to_trouble(Phase.SWEEP, new.message)
-    results.save_jobs(turn, recipe, new)
-    if stops := [Stop.model_validate(result.stop) for result in new if result.stop]:
-        return ask_for_more(Phase.SWEEP, stops)
-    ended = [result for result in results.load_jobs(turn, recipe) if result.label != "final"]
+    ended = train_candidates(turn, recipe)
+    if isinstance(ended, Command):
+        return ended
     verdict = choose_winner(ended, recipe.candidates)
     if verdict is None:
-        reasons = "; ".join(f"{result.label}: {result.message or result.state}" for result in ended)
-        return to_trouble(Phase.SWEEP, f"No candidate finished. {reasons}")
+        return to_trouble(Phase.SWEEP, "No candidate has a validation loss, so none can be chosen.", [])
     results.save(turn, recipe, "sweep", verdict._asdict())
     turn.workspace.write_text("outputs/scoreboard.md", scoreboard(recipe, ended, verdict))
     turn.artifact("outputs/scoreboard.md", "Scoreboard of the sweep")

@@ -5,7 +5,7 @@ from langgraph.types import Command
 from pilotlight.errors import PilotlightError
 from pilotlight.plan import Phase, Stop
 from runner import datasets, results
-from runner.jobs import JobStart, try_jobs
+from runner.jobs import JobStart, TooManyFailures, failed_parts, try_jobs
 from runner.limits import ask_for_more, to_trouble
 from runner.planning import requests
 from runner.results import load_recipe
@@ -24,12 +24,13 @@ def run(turn: Turn, state: State) -> Command[str]:
     candidate = recipe.candidate(state.get("winner", ""))
     ended = try_jobs(turn, [JobStart("final", requests.final_job(recipe, candidate))], 1)
     if isinstance(ended, PilotlightError):
-        return to_trouble(Phase.TRAIN, ended.message)
+        stuck = list(ended.results) if isinstance(ended, TooManyFailures) else []
+        return to_trouble(Phase.TRAIN, ended.message, failed_parts(stuck))
     results.save_jobs(turn, recipe, ended)
     if ended[0].stop:
         return ask_for_more(Phase.TRAIN, [Stop.model_validate(ended[0].stop)])
     if not ended[0].done:
-        return to_trouble(Phase.TRAIN, ended[0].message or ended[0].state)
+        return to_trouble(Phase.TRAIN, ended[0].message or ended[0].state, failed_parts(ended))
     turn.cost(f"{recipe.generation}/train")
     loss = ended[0].eval_loss
     summary = "finished" if loss is None else f"validation loss {loss:.3f}"

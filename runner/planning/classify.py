@@ -6,7 +6,6 @@ from typing import Any
 from pilotlight.plan import Classification, LabelRows, Phase, PlanValue
 from runner.planning.choices import SHORTEST_HOURS, Choices
 from runner.planning.draft import Draft, Form, Inputs, choose, draft_with, resolve
-from runner.planning.grid import build_grid
 from runner.planning.label_costing import hours_for, measuring_seconds, price_labels
 from runner.planning.label_facts import LabelFacts
 from runner.planning.recipe import LabelTask, Recipe
@@ -36,8 +35,7 @@ def _choose(inputs: Inputs) -> Choices:
     if intent.get("benchmark_only"):
         none = replace(usual, candidates=(), epochs_set=True, grid_set=True, deployment_hours=SHORTEST_HOURS)
         return replace(none, prompts=rows)
-    grid = build_grid(inputs.bases[:1], intent.get("lora_ranks"), intent.get("learning_rates"), 1.0, single=False)
-    return replace(usual, prompts=rows, grid_set=grid.ranks_set or grid.rates_set)
+    return replace(usual, prompts=rows)
 
 
 def _resolve(inputs: Inputs, choices: Choices) -> Recipe:

@@ -105,7 +105,7 @@ def _measure(stopped: Stopped) -> tuple[Recipe, list[Stop]]:
     for stop in stopped.stops:
         if stop.part in ("candidate", "final"):
             stop = _expect(stopped, stop, slower)
-        if stop.part == "evaluation" and stop.resource:
+        if stop.part == "evaluation" and stop.resource and stop.limit != "failed":
             recipe = _longer(recipe)
         if stop.resource:
             recipe = recipe.again(*_steps_of(stop, recipe))
@@ -119,7 +119,7 @@ def _expect(stopped: Stopped, stop: Stop, slower: dict[str, float]) -> Stop:
     candidate = stopped.recipe.candidate(stop.candidate or stopped.winner)
     seconds = (candidate_seconds if stop.part == "candidate" else final_seconds)(stopped.recipe, candidate)
     planned = price_seconds(stopped.context.prices, seconds, Band(1.0, 1.0, "")).expected
-    if not stop.resource or not planned:
+    if not stop.resource or not planned or stop.limit == "failed":
         return stop
     # Without progress nothing was measured; what was approved is taken for half of it.
     used = stop.spent if stop.percent is not None else max(stop.spent, stop.approved)

@@ -47,7 +47,7 @@ class LabelFacts:
         return self.ratio > self.threshold
 
 
-def choose_labels(train: Labelled, evaluation: Labelled | None, intent: dict[str, Any]) -> list[str]:
+def choose_labels(train: Labelled, intent: dict[str, Any]) -> list[str]:
     """Those that the user named, else those of the training data, most frequent first; without what was dropped.
 
     Raises FailedPrecondition for fewer than two of them, or for so many that they can hardly be labels.
@@ -71,13 +71,17 @@ def choose_labels(train: Labelled, evaluation: Labelled | None, intent: dict[str
 
 def collect_labels(train: Labelled, evaluation: Labelled | None, intent: dict[str, Any]) -> tuple[LabelFacts, Division]:
     """Resolve the labels and divide the rows. Raises FailedPrecondition when there is nothing to learn."""
-    labels = choose_labels(train, evaluation, intent)
+    labels = choose_labels(train, intent)
     rows = choose_rows(train, labels)
     if not rows.places:
         raise FailedPrecondition(f"No row has one of the labels {', '.join(labels[:10])}.", hint=_HINT)
     other = choose_rows(evaluation, labels) if evaluation is not None else None
     division = divide(rows, other, intent.get("train_fraction"))
     multi = train.labelling.multi or bool(evaluation and evaluation.labelling.multi)
+    if multi and (odd := [label for label in labels if "," in label]):
+        raise FailedPrecondition(
+            f"Where a row can have several labels, a label cannot hold a comma, and {odd[0]!r} does.", hint=_HINT
+        )
     counted = [{label: side.counts().get(label, 0) for label in labels} for side in (division.train, division.heldout)]
     counts = {label: counted[0][label] + counted[1][label] for label in labels}
     facts = LabelFacts(

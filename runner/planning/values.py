@@ -24,7 +24,7 @@ def list_values(recipe: Recipe, intent: dict[str, Any], token_method: str, band:
 def list_label_values(recipe: Recipe, intent: dict[str, Any], token_method: str, band: str) -> list[PlanValue]:
     """The same of a classification."""
     only = recipe.labels.benchmark_only
-    rules = "its accuracy by choice; a tie (the interval of the paired difference contains 0) goes to the "
+    tie = "its accuracy by choice; a tie (the interval of the paired difference contains 0) goes to the "
     asked = "greedy and free, and by the log-probabilities of the answers; the same rows for every model"
     values = [
         *_data_values(recipe, intent, token_method),
@@ -32,11 +32,11 @@ def list_label_values(recipe: Recipe, intent: dict[str, Any], token_method: str,
         _value("heldout_asked", "Held-out rows that are asked", recipe.prompts, "default", asked),
     ]
     if not only and len(recipe.bases) > 1:
-        values.append(_value("tuned_base", "Base model to tune", "the strongest", "default", f"{rules}smaller"))
+        values.append(_value("tuned_base", "Base model to tune", "the strongest", "default", f"{tie}smaller"))
     if not only:
         values += [
             *_training_values(recipe, intent),
-            _value("winner", "Winner by", "accuracy", "default", f"{rules}smaller adapter"),
+            _value("winner", "Winner by", "accuracy", "default", f"{tie}lower loss, then the smaller adapter"),
         ]
         values += _deployment_values(recipe)
     return [*values, _value("range", "Cost range", "low to high", "default", band)]

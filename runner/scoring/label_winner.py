@@ -1,11 +1,11 @@
-"""Which base model is tuned and which candidate wins: accuracy by choice; what chance explains goes to the cheaper."""
+"""Which base model is tuned, which candidate wins: by accuracy; what chance explains by loss, then the cheaper."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from runner.scoring.intervals import Interval
 from runner.scoring.labels import difference
-from runner.scoring.winner import Verdict
+from runner.scoring.winner import TIE, Verdict
 
 Hits = Sequence[float]
 
@@ -27,13 +27,20 @@ class Entry(NamedTuple):
 def pick(entries: Sequence[Entry]) -> tuple[Entry, Entry, bool]:
     """The winner, the one with the highest accuracy, and whether both are told apart by price only.
 
-    Entries whose paired difference to the best has an interval that contains 0 are a tie: the smallest wins, of equal
-    ones that with the lower loss, then the higher accuracy.
+    Entries whose paired difference to the best has an interval that contains 0 are a tie. The validation loss tells
+    more than so few rows do: the lowest wins, and of losses within 1 % of it the smallest entry.
     """
     best = max(entries, key=lambda entry: entry.accuracy)
-    tied = [entry for entry in entries if difference(entry.hits, best.hits).low <= 0]
-    winner = min(tied, key=lambda e: (e.size, e.loss is None, e.loss or 0.0, -e.accuracy, e.name))
+    tied = _lowest_losses([entry for entry in entries if difference(entry.hits, best.hits).low <= 0])
+    winner = min(tied, key=lambda entry: (entry.size, -entry.accuracy, entry.name))
     return winner, best, winner is not best
+
+
+def _lowest_losses(entries: list[Entry]) -> list[Entry]:
+    losses = [entry.loss for entry in entries if entry.loss is not None]
+    if len(losses) < len(entries):
+        return entries
+    return [entry for entry, loss in zip(entries, losses, strict=True) if loss <= min(losses) * (1 + TIE)]
 
 
 def strongest(entries: Sequence[Entry]) -> tuple[str, str]:
@@ -51,14 +58,10 @@ def choose_candidate(entries: Sequence[Entry], base: Hits) -> Verdict:
     reason = "the highest accuracy by choice"
     if tie:
         gap = difference(winner.hits, best.hits)
-        smaller = "the smaller adapter" if winner.size < best.size else "the lower validation loss"
-        reason = f"a tie with {best.name} ({_points(gap)}), and {smaller}"
+        lower = winner.loss is not None and best.loss is not None and winner.loss * (1 + TIE) < best.loss
+        why = "the lower validation loss" if lower else "the smaller adapter"
+        reason = f"a tie with {best.name} ({_points(gap)}), and {why}"
     return Verdict(winner.name, reason, difference(base, winner.hits).low > 0)
-
-
-def ranked(entries: Mapping[str, Hits]) -> list[str]:
-    """Names, the most accurate first."""
-    return sorted(entries, key=lambda name: -sum(entries[name]))
 
 
 def _points(gap: Interval) -> str:

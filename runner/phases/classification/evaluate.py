@@ -12,6 +12,7 @@ from runner.measuring import ANSWERS, Target, predict, write_answers
 from runner.phases.classification import board
 from runner.phases.classification.sweep import benchmark
 from runner.phases.evaluate import winning_job
+from runner.phases.report import LABELS_TOLD
 from runner.planning import label_requests, requests
 from runner.planning.recipe import Recipe
 from runner.results import load_recipe
@@ -32,14 +33,15 @@ def run(turn: Turn, state: State) -> Command[str]:
         return stopped
     found = _collect(turn, recipe, winner)
     results.save(turn, recipe, "evaluation", found)
-    text = prompts.render("label_evaluation.md.j2", found=found, recipe=recipe)
-    turn.workspace.write_text("outputs/evaluation.md", text)
+    whole = prompts.render("label_evaluation.md.j2", found=found, recipe=recipe, most=len(recipe.labels.labels))
+    turn.workspace.write_text("outputs/evaluation.md", whole)
     turn.artifact("outputs/evaluation.md", "Labels: base against tuned model")
     if not recipe.labels.multi:
         confusion = prompts.render("label_confusion.md.j2", found=found, labels=recipe.labels.labels)
         turn.workspace.write_text("outputs/confusion.md", confusion)
         turn.artifact("outputs/confusion.md", "Which label is taken for which")
     turn.artifact(ANSWERS, "Every evaluation answer")
+    text = prompts.render("label_evaluation.md.j2", found=found, recipe=recipe, most=LABELS_TOLD)
     turn.say(text, f"evaluate/{recipe.generation}")
     turn.cost(f"{recipe.generation}/evaluate")
     turn.phase(Phase.EVALUATE, "completed", recipe.generation, summary=f"{recipe.prompts} held-out rows")

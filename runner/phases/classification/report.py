@@ -31,6 +31,7 @@ def _values(turn: Turn, recipe: Recipe, winner: str) -> dict[str, Any]:
     only = recipe.labels.benchmark_only
     values: dict[str, Any] = {
         "plan": plan,
+        "most": len(recipe.labels.labels),
         "recipe": recipe,
         "found": results.load(turn, recipe, "evaluation"),
         "proof": proof,

@@ -2,12 +2,11 @@
 
 from langgraph.types import Command
 
-from pilotlight.errors import PilotlightError
-from pilotlight.plan import Phase, Stop
-from runner import datasets, results, serving
-from runner.jobs import JobStart, try_jobs
-from runner.limits import STOPPING, ask_for_more, stop_phase, to_trouble
+from pilotlight.plan import Phase
+from runner import results, serving
+from runner.limits import STOPPING, stop_phase
 from runner.measuring import Probe, Target, predict, write_answers
+from runner.phases.candidates import train_candidates
 from runner.phases.classification import board
 from runner.planning import label_requests, requests
 from runner.planning.recipe import Recipe
@@ -74,20 +73,8 @@ def _decide_base(turn: Turn, recipe: Recipe) -> Recipe:
 
 
 def _train(turn: Turn, recipe: Recipe) -> Command[str] | None:
-    datasets.publish(turn, [recipe.sample, recipe.heldout])
-    finished = {result.label for result in results.load_jobs(turn, recipe) if result.done}
-    starts = [JobStart(c.id, requests.candidate_job(recipe, c)) for c in recipe.candidates if c.id not in finished]
-    new = try_jobs(turn, starts, recipe.max_parallel)
-    if isinstance(new, PilotlightError):
-        return to_trouble(Phase.SWEEP, new.message)
-    results.save_jobs(turn, recipe, new)
-    if stops := [Stop.model_validate(result.stop) for result in new if result.stop]:
-        return ask_for_more(Phase.SWEEP, stops)
-    ended = [result for result in results.load_jobs(turn, recipe) if result.label != board.FINAL]
-    if not any(result.done for result in ended):
-        reasons = "; ".join(f"{result.label}: {result.message or result.state}" for result in ended)
-        return to_trouble(Phase.SWEEP, f"No candidate finished. {reasons}")
-    return None
+    ended = train_candidates(turn, recipe)
+    return ended if isinstance(ended, Command) else None
 
 
 def _try(turn: Turn, recipe: Recipe) -> Command[str] | None:

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tests.fixtures.command import CommandLine
+from tests.fixtures.receiver import SECRET, Receiver
 from tests.fixtures.system import free_port
 
 
@@ -73,3 +74,20 @@ def test_doctor_checks_what_the_sandbox_needs(line: CommandLine):
     assert sum("sandbox: " in text for text in lines) > 5
     assert done.returncode == (1 if any(text.startswith("REPAIR") for text in lines) else 0)
     assert time.monotonic() - started < 120
+
+
+def test_notify_sends_a_sample_and_says_what_is_wrong(line: CommandLine):
+    nothing = line.run("notify", "--test", program="pilotlight")
+    assert (nothing.returncode, "No channel is set" in nothing.stderr) == (1, True)
+    with Receiver() as receiver:
+        variables = {"PILOTLIGHT_WEBHOOK_URL": receiver.url, "PILOTLIGHT_WEBHOOK_SECRET": SECRET}
+        printed = line.read("notify", "--test", program="pilotlight", variables=variables)
+        assert printed.startswith("webhook: delivered as msg_")
+        assert receiver.deliveries[0].verify()["type"] == "session.test"
+        receiver.answers.append((500, {}))
+        failed = line.run("notify", "--test", program="pilotlight", variables=variables)
+        assert (failed.returncode, failed.stdout) == (1, "webhook: not delivered: the answer was 500\n")
+        refused = line.run("notify", "--test", program="pilotlight", variables=variables | {
+            "PILOTLIGHT_WEBHOOK_SECRET": "whsec_short"})  # fmt: skip
+        assert (refused.returncode, "whsec_short" in refused.stderr) == (1, False)
+        assert "PILOTLIGHT_WEBHOOK_SECRET is not" in refused.stderr

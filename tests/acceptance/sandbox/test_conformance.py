@@ -95,6 +95,10 @@ def test_what_no_check_notices_a_probe_does() -> None:
     assert {name: outcomes[name] for name in NOTICED_BY_PROBES.values() if not outcomes[name].startswith(REACHED)} == {}
 
 
+def test_a_forked_runner_has_a_keyring_of_its_own_even_without_the_filter() -> None:
+    assert run_probes("fork", "seccomp", UID)["ipc.keyring"] == BLOCKED
+
+
 def test_a_step_that_does_not_exist_cannot_be_left_out(bait: Bait) -> None:
     with pytest.raises(ValueError, match="is not in the steps"):
         ablate_way("no-such", bait)

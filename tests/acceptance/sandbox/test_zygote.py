@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from agent.processes import stop_process
 from pilotlight.errors import FailedPrecondition, Unavailable
 from runner.sandbox.spec import LaunchSpec, write_spec
 from runner.sandbox.zygote.client import Seed
-from tests.fixtures.sandbox import BARE, await_nothing_left, is_alive, open_zygote, run_forked, with_code
+from tests.fixtures.sandbox import BARE, await_nothing_left, is_alive, open_zygote, run_forked, run_inside, with_code
 
 ROOT = Path(__file__).parents[3]
 HOG = "import time; data = b'x' * (300 << 20); time.sleep(60)"
@@ -89,10 +90,14 @@ def test_several_have_their_own_workspaces_and_do_not_see_each_other(spec: Launc
     assert asyncio.run(run_two()) == ["['mine'] 3"] * 2
 
 
-@pytest.mark.parametrize("code", [HOG, HIDDEN_HOG], ids=["memory", "files, behind processes that have ended"])
-def test_one_that_holds_too_much_memory_is_ended_and_the_reason_is_said(spec: LaunchSpec, code: str) -> None:
+@pytest.mark.parametrize("run", [run_forked, run_inside])
+@pytest.mark.parametrize("code", [HOG, HIDDEN_HOG], ids=["memory", "files"])
+def test_one_that_holds_too_much_memory_is_ended_and_the_reason_is_said(
+    spec: LaunchSpec, code: str, run: Callable[[LaunchSpec], Coroutine[None, None, tuple[int | None, str, str]]]
+) -> None:
+    """Also files in memory, where the last process has ended and nobody asked how: such a one shows no mounts."""
     limits = replace(spec.limits, memory_bytes=180 << 20)
-    exit_code, _, complaint = asyncio.run(run_forked(with_code(replace(spec, limits=limits), code.strip())))
+    exit_code, _, complaint = asyncio.run(run(with_code(replace(spec, limits=limits), code.strip())))
     assert exit_code == -signal.SIGKILL
     assert "MB of memory, more than 180 MB" in complaint
     await_nothing_left(spec.uid)

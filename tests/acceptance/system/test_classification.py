@@ -27,6 +27,7 @@ def finished(system: System) -> str:
     make = ("-m", "local_platform.basemodels.demo_data", "--rows", "400", "--seed", "11", "--output", "intents.jsonl")
     assert system.run(*make).returncode == 0
     system.firectl("dataset", "create", "intents", "intents.jsonl")
+    system.wait_calibrated("ember-500k")
     session = system.create(INSTRUCTION)
     assert "ask_user plan_approval" in system.wait(session)
     last = system.answer(session, "Approved, proceed.")
@@ -131,8 +132,10 @@ def test_real_data_is_learned(system: System, name: str) -> None:
         files = {"banking": DATA / "banking12_train.jsonl", "banking-test": DATA / "banking12_test.jsonl"}
     for identity, file in files.items():
         system.firectl("dataset", "create", identity, str(file))
+    system.wait_calibrated("ember-1m")
     sides = ", eval on ".join(f"accounts/local/datasets/{identity}" for identity in files)
-    session = system.create(f"Run classification fine-tuning on {sides}, using ember-1m. Skip HP tuning.")
+    settings = "using ember-1m. Skip HP tuning. Train for 5 epochs."
+    session = system.create(f"Run classification fine-tuning on {sides}, {settings}")
     assert "ask_user plan_approval" in system.wait(session)
     last = system.answer(session, "Approved, proceed.")
     assert last.endswith("[done] session status: succeeded\n"), last[-3000:]

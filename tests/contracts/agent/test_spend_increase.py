@@ -146,7 +146,7 @@ def test_rejecting_ends_it_and_spends_nothing_more(control: ControlServer, jobs:
 
 
 SLOW = pytest.mark.slow
-FORGED = ["spent=0.01", "soFar=0.10", "previous=0"]
+FORGED = ["spent=0.01", "soFar=0.10", "previous=0", "limit=failed"]
 MORE = ["approved=9.00", "limit=time", "resource=accounts/acct/x/y"]
 
 

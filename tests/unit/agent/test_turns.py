@@ -158,6 +158,22 @@ def test_after_a_restart_a_turn_that_had_asked_waits_and_one_that_had_finished_e
     assert status(engine) == "succeeded"
 
 
+def test_a_question_that_nobody_saw_is_asked_anew_when_its_worker_was_lost_with_its_files(
+    engine: Engine, pending: str
+) -> None:
+    turn = begin(engine)
+    with writing(engine) as db:
+        ask_question(db, load_session(db, "s"), QUESTION.model_copy(), turn.epoch, Settings())
+    assert take_back(engine, ("s", turn.epoch), "silent", certain=False)
+    assert status(engine) == "pending"
+    heir = begin(engine)
+    other = QUESTION.model_copy(update={"text": "Which one, then?"})
+    with writing(engine) as db:
+        ask_question(db, load_session(db, "s"), other, heir.epoch, Settings())
+    end_turn(engine, heir, FINE)
+    assert status(engine) == "waiting"
+
+
 def test_a_question_id_stands_for_one_content(engine: Engine, pending: str) -> None:
     turn = begin(engine)
     for _ in range(2):

@@ -72,6 +72,8 @@ def test_the_first_release_becomes_what_a_new_database_is(old: Engine, empty: Ca
 def test_what_the_first_release_stored_is_still_used(old: Engine, tmp_path: Path) -> None:
     migrate(old)
     create_all_tables(old)
+    with old.begin() as db:  # the golden plans were open for an hour of the day that they were made
+        db.execute(text('UPDATE plans SET document = REPLACE(document, \'"expires":"2026\', \'"expires":"2999\')'))
     desk = Desk(old, Settings(home=tmp_path, account="acme", sandbox="none"))
     waiting, approved = sorted(desk.all(), key=lambda session: session["status"], reverse=True)
     assert (waiting["status"], waiting["instruction"]) == ("waiting", "Run SFT on naïve 日本語 🙂")

@@ -17,7 +17,18 @@ from pilotlight.clock import to_rfc3339
 from pilotlight.errors import InvalidArgument
 from tests.fixtures.databases import Databases, create_all_tables
 
-SMALL = {"slot", "turn", "number", "code", "replicas", "exit_code", "max_calls", "calls", "seen_instruction"}
+SMALL = {
+    "slot",
+    "turn",
+    "number",
+    "code",
+    "replicas",
+    "exit_code",
+    "max_calls",
+    "calls",
+    "seen_instruction",
+    "attempts",
+}
 """Whole numbers that stay below two thousand million."""
 READ = text("SELECT held_micros FROM gateway_limits WHERE session = 's'")
 WRITE = text("UPDATE gateway_limits SET held_micros = :held WHERE session = 's'")

@@ -107,8 +107,12 @@ def test_secrets_of_the_settings_are_known(tmp_path: Path) -> None:
         home=tmp_path,
         platform_key="upstream-key-value",  # pyright: ignore[reportArgumentType]
         database_url="postgresql://pilot:hunter2hunter2@db/pilot",
+        webhook_url="https://chat/hooks/secret-path",  # pyright: ignore[reportArgumentType]
+        webhook_secret="whsec_one whsec_two",  # pyright: ignore[reportArgumentType]
     )
-    assert secrets_of(settings) == ["upstream-key-value", "hunter2hunter2"]
+    assert set(secrets_of(settings)) == {
+        "upstream-key-value", "hunter2hunter2", "https://chat/hooks/secret-path", "whsec_one", "whsec_two"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("module", ["agent.serve", "local_platform.serve"])

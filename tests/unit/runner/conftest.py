@@ -61,6 +61,12 @@ class Control:
         self.downloads = 0
         self.asleep = 2
         self.failing: set[str] = set()
+        self.stuck: set[str] = set()
+        """Jobs, by the end of their ID, that stay at their first step."""
+        self.stopped: set[str] = set()
+        """Jobs, by the end of their ID, that the runner had stopped."""
+        self.patience = 1800.0
+        """The session's no-progress limit, in seconds."""
         self.limited: dict[str, int] = {}
         """Per job, by the end of its ID: after so many of its three steps it is ended at its approved cost."""
         self.ended: list[dict[str, Any]] = []
@@ -155,6 +161,7 @@ class Server:
                 Route(turn + "/answers/{id}", self.answer),
                 Route(f"{turn}/cost", self.cost),
                 Route(f"{turn}/finish", self.finish, methods=["POST"]),
+                Route(f"{turn}/stopJobs", self.stop_jobs, methods=["POST"]),
                 Route(f"{acct}/datasets", self.list_datasets),
                 Route(f"{acct}/datasets", self.create_dataset, methods=["POST"]),
                 Route(acct + "/datasets/{id}:download", self.download),
@@ -204,6 +211,7 @@ class Server:
                 "publicUrl": "http://127.0.0.1:8787",
                 "prices": load_prices("local").model_dump(mode="json"),
                 "estimateRatio": None,
+                "noProgressSeconds": c.patience,
                 "graphVersion": None,
             }
         )
@@ -243,6 +251,16 @@ class Server:
     async def finish(self, request: Request) -> Response:
         self.c.finished = await request.json()
         return JSONResponse({})
+
+    async def stop_jobs(self, _: Request) -> Response:
+        """As the control process does it: all of the session that have not ended."""
+        running = [
+            name for name, job in self.c.jobs.items() if job["state"] in ("JOB_STATE_PENDING", "JOB_STATE_RUNNING")
+        ]
+        for name in running:
+            self.c.jobs[name]["state"] = "JOB_STATE_CANCELLED"
+            self.c.stopped.add(name.split("41e1-")[1])
+        return JSONResponse({"jobs": []})
 
     # Platform
     async def _effect(
@@ -341,7 +359,10 @@ class Server:
             return JSONResponse({"code": 5, "message": "not found"}, 404)
         with self.c.lock:
             job["looks"] += 1
-            step = min(job["looks"] - 1, 3)
+            stuck = request.path_params["id"].removeprefix(f"ft-{SESSION}-") in self.c.stuck
+            step = 0 if stuck else min(job["looks"] - 1, 3)
+            if job["state"] == "JOB_STATE_CANCELLED" and job["name"].split("41e1-")[1] in self.c.stopped:
+                return JSONResponse(job)
             running = {
                 "step": step,
                 "totalSteps": 3,

@@ -211,7 +211,7 @@ def test_three_failures_stop_and_wait_and_a_new_plan_is_needed(desk: Any, contro
     control.failing = set()
     control.reply("try again")
     desk.run()
-    assert control.ask_open().kind is QuestionKind.PLAN_APPROVAL
+    assert control.ask_open().kind is QuestionKind.SPEND_INCREASE
     for _ in range(2):
         control.reply("ok")
         desk.run()

@@ -154,7 +154,7 @@ def open_pairs(spec: JobSpec) -> tuple[Network, Pairs]:
     return build_network(add_adapter(base, spec), device), pairs
 
 
-def nothing() -> None:
+def nothing(_done: int) -> None:
     """A check that finds nothing."""
 
 
@@ -180,27 +180,20 @@ def test_a_reference_that_was_interrupted_is_not_begun_again(make_spec: SpecMake
     spec = make_spec(rows=preferences(12), method="DPO")
     network, pairs = open_pairs(spec)
     passes = reading_passes(pairs, Budget(256), 3)
-    assert len(passes) == 4
-    left = [3]
 
-    def stop_at_the_third() -> None:
-        left[0] -= 1
-        if not left[0]:
+    def stop_in_the_middle(done: int) -> None:
+        if done == 6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Reference(spec, network, Clock(), save_seconds=0).likelihoods(pairs, passes, stop_at_the_third)
-    done: list[None] = []
-    values = Reference(spec, network, Clock()).likelihoods(pairs, passes, lambda: done.append(None))
-    assert len(done) == 2
-    other = make_spec("other", rows=preferences(12), method="DPO")
-    assert values.tolist() == Reference(other, network, Clock()).likelihoods(pairs, passes, nothing).tolist()
-    assert not done.append(None)
-    again: list[None] = []
-    assert (
-        Reference(spec, network, Clock()).likelihoods(pairs, passes, lambda: again.append(None)).tolist()
-        == values.tolist()
-    )
+        Reference(spec, network, Clock(), save_seconds=0).likelihoods(pairs, passes, stop_in_the_middle)
+    reached: list[int] = []
+    values = Reference(spec, network, Clock()).likelihoods(pairs, passes, reached.append)
+    assert reached == [6, 9]
+    whole = make_spec("whole", rows=preferences(12), method="DPO")
+    assert values.tolist() == Reference(whole, network, Clock()).likelihoods(pairs, passes, nothing).tolist()
+    again: list[int] = []
+    assert values.tolist() == Reference(spec, network, Clock()).likelihoods(pairs, passes, again.append).tolist()
     assert not again
 
 

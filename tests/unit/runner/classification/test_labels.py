@@ -14,6 +14,7 @@ from runner.data.label_store import load_labelling, save_labelling
 from runner.data.labels import Labelling, label_file
 from runner.data.profile import profile_file
 from runner.data.sides import Source
+from runner.planning.label_facts import collect_labels
 from runner.workspace import Workspace
 
 
@@ -126,3 +127,11 @@ def test_labelling_is_kept(tmp_path: Path) -> None:
 
 def test_rules_that_look_closer_come_first() -> None:
     assert [fit.rule.kind for fit in rank_rules(['{"label": "a"}', '{"label": "b"}'] * 4)] == ["json", "message"]
+
+
+def test_labels_with_commas_cannot_be_several(tmp_path: Path) -> None:
+    rows = [row(n, None, ground_truth=["a, b"] if n % 2 else ["c"]) for n in range(10)]
+    with pytest.raises(FailedPrecondition, match="cannot hold a comma"):
+        collect_labels(labelled(tmp_path, rows), None, {})
+    with pytest.raises(FailedPrecondition, match="200 is the most"):
+        collect_labels(labelled(tmp_path, [row(n, f"label {n // 2}") for n in range(500)]), None, {})

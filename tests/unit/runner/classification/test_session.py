@@ -32,15 +32,19 @@ def test_from_instruction_to_report(desk: Any, control: Any) -> None:
     desk.run()
     question = control.ask_open()
     assert question.kind is QuestionKind.PROMOTION
-    assert "c1: ember-1m, rank 8 **(winner)**" in question.text  # all are right: the cheapest wins the tie
+    assert "c2: ember-1m, rank 16 **(winner)**" in question.text  # all are right: the lowest loss wins the tie
     control.reply("Proceed with the winning config.")
     desk.run()
     assert control.finished["status"] == "succeeded", control.finished
     assert [phase for phase, _ in ends(control)] == [phase.value for phase in Phase]
     report = (desk.work / "final_report.md").read_text()
-    assert "accounts/local/models/ft-1779157376-41e1-c1" in report
+    assert "accounts/local/models/ft-1779157376-41e1-c2" in report
     assert "accounts/local/deployments/ft-1779157376-41e1-deploy" in report
-    assert "100.0 %" in report
+    every = report.split("**Accuracy per label by choice, every model**")[1].split("\n\n")[1].splitlines()
+    assert len(every) == 2 + 3
+    assert every[0].count("|") == 2 + 1 + 4  # a base model and three candidates
+    assert "| `refund` | 4 | 100.0 % | 100.0 % | 100.0 % | 100.0 % |" in every
+    assert "| `login` | 4 | 0.0 % | 100.0 % | 100.0 % | 100.0 % |" in every
     rows = answers_of(desk)
     assert all(set(row["models"]) == {"bench1", "c1", "c2", "c3"} for row in rows)
     assert all(row["models"]["c1"]["choice"] == row["labels"] for row in rows)

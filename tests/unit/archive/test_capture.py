@@ -1,11 +1,11 @@
-"""Packing what a sandbox left: deterministic, bounded, and no link is ever followed."""
+"""Looking at what a sandbox left, and making it again: deterministic, bounded, and no link is ever followed."""
 
+import hashlib
 import io
 import os
 import socket
 import subprocess
 import sys
-import tarfile
 import unicodedata
 from pathlib import Path
 
@@ -13,22 +13,59 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotlight.archive import Bounds, Packed, folder_at, open_regular, pack, remove_tree, unpack, walk_tree
+from pilotlight.archive import (
+    BadArchive,
+    Bounds,
+    Captured,
+    Entry,
+    Kind,
+    Stored,
+    blocks_of,
+    build,
+    capture,
+    decode_manifest,
+    encode_manifest,
+    folder_at,
+    open_regular,
+    remove_tree,
+    walk_tree,
+)
 from pilotlight.errors import AlreadyExists, FailedPrecondition, PilotlightError, ResourceExhausted
 
 BOUNDS = Bounds(entries=100, total_bytes=1 << 20, depth=4)
 
 
-def pack_folder(folder: Path, bounds: Bounds = BOUNDS) -> tuple[bytes, Packed]:
-    target = io.BytesIO()
+class Contents:
+    """Keeps content in memory; `before` is called when a file is open and before it is read."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+
+    def keep(self, path: str, descriptor: int, info: os.stat_result) -> Stored:
+        content = b"".join(blocks_of(path, descriptor, info.st_size))
+        digest = hashlib.sha256(content).hexdigest()
+        self.blobs[digest] = content
+        return Stored(digest, 1)
+
+    def open(self, entry: Entry) -> io.BytesIO:
+        if entry.digest not in self.blobs:
+            raise FileNotFoundError(entry.digest)
+        return io.BytesIO(self.blobs[entry.digest])
+
+
+Content = tuple[bytes, Contents]
+
+
+def pack_folder(folder: Path, bounds: Bounds = BOUNDS) -> tuple[Content, Captured]:
+    contents = Contents()
     with folder_at(folder) as root:
-        packed = pack(root, target, bounds)
-    return target.getvalue(), packed
+        captured = capture(root, bounds, contents.keep)
+    return (encode_manifest(captured.entries), contents), captured
 
 
-def restore(content: bytes, parent: Path, bounds: Bounds = BOUNDS) -> Path:
+def restore(content: Content, parent: Path, bounds: Bounds = BOUNDS, *, replace: bool = False) -> Path:
     with folder_at(parent) as descriptor:
-        unpack(io.BytesIO(content), descriptor, "again", bounds)
+        build(decode_manifest(content[0], bounds), descriptor, "again", content[1].open, replace=replace)
     return parent / "again"
 
 
@@ -47,37 +84,37 @@ def content_of(root: Path) -> dict[str, bytes | None]:
     return {str(path.relative_to(root)): path.read_bytes() if path.is_file() else None for path in root.rglob("*")}
 
 
-def test_what_is_packed_is_unpacked_again(work: Path) -> None:
-    content, packed = pack_folder(work)
+def test_what_is_captured_is_built_again(work: Path) -> None:
+    (work / "program").touch(mode=0o4755)
+    content, captured = pack_folder(work)
     again = restore(content, work.parent)
     assert content_of(again) == content_of(work)
-    assert packed == Packed(5, 3002, ())
-    assert {path.stat().st_mode & 0o7777 for path in again.rglob("*")} == {0o600, 0o700}
+    assert [(entry.path, entry.kind, entry.size) for entry in captured.entries] == [
+        ("none", Kind.FILE, 0),
+        ("outputs", Kind.FOLDER, 0),
+        ("outputs/empty", Kind.FOLDER, 0),
+        ("outputs/ä b.json", Kind.FILE, 2),
+        ("plan.md", Kind.FILE, 3000),
+        ("program", Kind.PROGRAM, 0),
+    ]
+    modes = {path.name: path.stat().st_mode & 0o7777 for path in again.rglob("*") if path.is_file()}
+    assert modes == {"none": 0o600, "plan.md": 0o600, "ä b.json": 0o600, "program": 0o700}
+    assert {path.stat().st_mode & 0o7777 for path in again.rglob("*") if path.is_dir()} == {0o700}
 
 
-def test_same_content_gives_same_bytes_whatever_its_owner_mode_and_age(work: Path) -> None:
+def test_same_content_gives_same_manifest_whatever_its_owner_mode_and_age(work: Path) -> None:
     content = pack_folder(work)[0]
     again = restore(content, work.parent)
     os.utime(again / "plan.md", (1, 1))
-    (again / "plan.md").chmod(0o4755)
+    (again / "plan.md").chmod(0o4644)
     (again / "outputs").chmod(0o777)
-    assert pack_folder(again)[0] == content
+    assert pack_folder(again)[0][0] == content[0]
     (again / "plan.md").write_bytes(b"x" * 3000)
-    assert pack_folder(again)[0] != content
-
-
-def test_another_program_reads_the_same(work: Path) -> None:
-    content = pack_folder(work)[0]
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
-        found = {
-            member.name: archive.extractfile(member).read() if member.isreg() else None  # pyright: ignore
-            for member in archive
-        }
-    assert found == content_of(work)
+    assert pack_folder(again)[0][0] != content[0]
 
 
 def test_links_pipes_and_sockets_are_left_out_and_never_followed(work: Path) -> None:
-    plain = pack_folder(work)[0]
+    plain = pack_folder(work)[0][0]
     (work / "file-link").symlink_to("../secret")
     (work / "outputs" / "folder-link").symlink_to(work.parent, target_is_directory=True)
     (work / "broken").symlink_to("/nowhere")
@@ -86,7 +123,7 @@ def test_links_pipes_and_sockets_are_left_out_and_never_followed(work: Path) -> 
         listener.bind(f"/proc/self/fd/{root}/socket")
         content, packed = pack_folder(work)
     assert set(packed.skipped) == {"file-link", "outputs/folder-link", "broken", "pipe", "socket"}
-    assert content == plain
+    assert content[0] == plain
 
 
 def test_a_root_that_is_a_link_is_not_opened(work: Path) -> None:
@@ -96,7 +133,7 @@ def test_a_root_that_is_a_link_is_not_opened(work: Path) -> None:
 
 
 def test_what_becomes_a_link_after_it_was_seen_is_not_opened(work: Path) -> None:
-    """As `pack` does it: the walk has seen a file and a folder; then both are swapped for links to elsewhere."""
+    """As `capture` does it: the walk has seen a file and a folder; then both are swapped for links to elsewhere."""
     (work.parent / "elsewhere").mkdir()
     (work.parent / "elsewhere" / "key").write_text("SECRET")
     (work / "zzz").mkdir()
@@ -172,16 +209,46 @@ def test_unpacking_over_something_is_refused_and_changes_nothing(work: Path, kin
     assert sorted(work.parent.iterdir()) == before
 
 
+def test_what_is_there_is_replaced_as_a_whole_when_that_is_asked_for_and_kept_on_failure(work: Path) -> None:
+    content = pack_folder(work)[0]
+    again = work.parent / "again"
+    again.mkdir()
+    (again / "stale").write_text("stale")
+    damaged = (content[0], Contents())
+    with pytest.raises(BadArchive, match="missing"):
+        restore(damaged, work.parent, replace=True)
+    assert content_of(again) == {"stale": b"stale"}
+    restore(content, work.parent, replace=True)
+    assert content_of(again) == content_of(work)
+    assert sorted(path.name for path in work.parent.iterdir()) == ["again", "secret", "work"]
+
+
+@pytest.mark.parametrize("change", ["missing", "shorter", "longer", "other"])
+def test_content_that_is_not_what_was_stored_is_refused_and_leaves_nothing(work: Path, change: str) -> None:
+    content, captured = pack_folder(work)
+    digest, blobs = captured.entries[-1].digest, content[1].blobs
+    before = sorted(work.parent.iterdir())
+    blobs[digest] = {"missing": b"", "shorter": blobs[digest][:-1], "longer": blobs[digest] + b"x",
+                     "other": blobs[digest][:-1] + b"\0"}[change]  # fmt: skip
+    if change == "missing":
+        del blobs[digest]
+    with pytest.raises(BadArchive, match=r"'plan\.md' is (missing|not what was stored)"):
+        restore(content, work.parent)
+    assert sorted(work.parent.iterdir()) == before
+
+
 def test_failure_of_the_disk_leaves_nothing(work: Path) -> None:
     """A file-size limit stands for a full disk; in a process of its own, since it cannot be raised again."""
-    (work.parent / "archive").write_bytes(pack_folder(work)[0])
+    (work.parent / "manifest").write_bytes(pack_folder(work)[0][0])
     program = (
         "import resource, signal, sys, pathlib\n"
-        "from pilotlight.archive import Bounds, folder_at, unpack\n"
+        "from pilotlight.archive import Bounds, build, decode_manifest, folder_at\n"
+        "home = pathlib.Path(sys.argv[1])\n"
+        "entries = decode_manifest((home / 'manifest').read_bytes(), Bounds())\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "with folder_at(sys.argv[1]) as parent, open(sys.argv[1] + '/archive', 'rb') as file:\n"
-        "    unpack(file, parent, 'again', Bounds())\n"
+        "with folder_at(home) as parent:\n"
+        "    build(entries, parent, 'again', lambda entry: (home / 'work' / entry.path).open('rb'))\n"
     )
     before = sorted(work.parent.iterdir())
     done = subprocess.run(
@@ -192,23 +259,18 @@ def test_failure_of_the_disk_leaves_nothing(work: Path) -> None:
     assert sorted(work.parent.iterdir()) == before
 
 
-class Meddler:
-    """A sink that changes a file as soon as its header is written: a process that outlived its sandbox for a moment."""
-
-    def __init__(self, file: Path, size: int) -> None:
-        self._file, self._size, self._writes = file, size, 0
-
-    def write(self, block: bytes) -> None:
-        self._writes += 1
-        if self._writes == 1:
-            os.truncate(self._file, self._size)
-
-
 @pytest.mark.parametrize("size", [0, 5, 20])
 def test_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, size: int) -> None:
+    """Between its opening and its reading: a process that outlived its sandbox for a moment."""
     (tmp_path / "a").write_bytes(b"x" * 10)
+    contents = Contents()
+
+    def meddle(path: str, descriptor: int, info: os.stat_result) -> Stored:
+        os.truncate(tmp_path / "a", size)
+        return contents.keep(path, descriptor, info)
+
     with folder_at(tmp_path) as root, pytest.raises(FailedPrecondition, match="'a' changed while it was read"):
-        pack(root, Meddler(tmp_path / "a", size), BOUNDS)
+        capture(root, BOUNDS, meddle)
 
 
 def remove_tree_at(folder: Path) -> None:

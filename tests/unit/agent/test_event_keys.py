@@ -1,5 +1,6 @@
 """A runner's event keys are its own: they keep no event of the control process from being told."""
 
+import asyncio
 import hashlib
 from decimal import Decimal
 from pathlib import Path

@@ -19,9 +19,12 @@ from runner.sandbox.spec import LaunchSpec, write_spec
 from runner.sandbox.watchdog import start_guard
 
 _BOOT = (
-    "import json, socket, sys\n"
+    "import json, os, socket, sys\n"
     "from importlib import import_module\n"
-    "link = socket.socket(fileno=int(sys.argv[1]))\n"
+    # an event loop may leave its own of /dev/null open in what it starts
+    "os.dup2(int(sys.argv[1]), 3, inheritable=False)\n"
+    "os.closerange(4, os.sysconf('SC_OPEN_MAX'))\n"
+    "link = socket.socket(fileno=3)\n"
     "hello = json.loads(link.recv(1 << 18))\n"
     "sys.path.extend(hello['paths'])\n"
     "import_module(hello['main']).main(link, hello)\n"

@@ -10,7 +10,9 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from runner.sandbox.bwrap import Bind
@@ -58,9 +60,15 @@ def warm_up(hello: dict[str, Any]) -> None:
     if len(threads := os.listdir("/proc/self/task")) != 1:  # noqa: PTH208
         raise RuntimeError(f"{len(threads)} threads are running; only a single one can be forked")
     if len(descriptors := os.listdir("/proc/self/fd")) > 5:  # noqa: PTH208 - 0 to 2, the link, this listing
-        raise RuntimeError(f"descriptors are open: {', '.join(descriptors)}")
+        raise RuntimeError(f"descriptors are open: {', '.join(map(_describe, descriptors))}")
     gc.collect()
     gc.freeze()
+
+
+def _describe(descriptor: str) -> str:
+    with suppress(OSError):
+        return f"{descriptor} {Path('/proc/self/fd', descriptor).readlink()}"
+    return descriptor
 
 
 def _serve(link: socket.socket, become: Become) -> Run | None:

@@ -6,6 +6,7 @@ Commits of this process ring the bell themselves. While nothing at all is writte
 import asyncio
 import logging
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import Engine, text
@@ -47,7 +48,7 @@ class Ticker:
                 known = await self._look(mark, known)
                 await asyncio.sleep(_SECONDS)
         finally:
-            mark.close()
+            mark.end()
 
     async def _look(self, mark: "_Mark", known: Any) -> Any:
         try:
@@ -63,26 +64,41 @@ class Ticker:
 
 
 class _Mark:
-    """A value that changes with every commit to the database by anybody."""
+    """A value that changes with every commit to the database by anybody.
+
+    A cancelled reader leaves its thread at work, so the connection is not closed under it.
+    """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._engine, self._lock, self._ended = engine, Lock(), False
         self._connection: Any = None
 
     def read(self) -> Any:
+        """The value now; None after the end."""
         if self._engine.dialect.name != "sqlite":
             with self._engine.execution_options(readonly=True).connect() as connection:
                 return connection.execute(text("SELECT pg_current_wal_insert_lsn()::text")).scalar_one()
+        with self._lock:
+            return None if self._ended else self._read_version()
+
+    def close(self) -> None:
+        """Begin with another connection at the next look."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def end(self) -> None:
+        """Close for good."""
+        self._ended = True
+        self.close()
+
+    def _read_version(self) -> Any:
         if self._connection is None:
             # The value is relative to one connection, so it must stay open; it never holds a lock.
             self._connection = self._engine.raw_connection()
             self._connection.detach()
         return self._connection.cursor().execute("PRAGMA data_version").fetchone()[0]
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 def _find_changed(engine: Engine, positions: dict[str, int]) -> list[str]:

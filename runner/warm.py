@@ -43,5 +43,5 @@ def _walk_through_a_gate() -> None:
     compiled.invoke(Command(resume="!"), config)
 
 
-def _hold(_state: _State) -> _State:
-    return {"seen": interrupt("?")}
+def _hold(state: _State) -> _State:
+    return {**state, "seen": interrupt("?")}

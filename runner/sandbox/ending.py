@@ -5,11 +5,16 @@ outer one would leave a sandbox that nobody watches.
 """
 
 import signal
+import time
 from contextlib import suppress
 
 import psutil
 
 from runner.sandbox.child import Process
+
+_STILL = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+_STOP_SECONDS = 1.0
+"""A process in a call that cannot be interrupted is not waited for longer."""
 
 
 def list_family(pid: int) -> list[psutil.Process]:
@@ -27,8 +32,18 @@ def stop_family(pid: int) -> list[psutil.Process]:
         for process in new:
             with suppress(psutil.NoSuchProcess):
                 process.suspend()
+        for process in new:
+            _await_stop(process)
         stopped += new
     return stopped
+
+
+def _await_stop(process: psutil.Process) -> None:
+    """A signal takes effect after the call that the process is in: until then a child may still be born."""
+    deadline = time.monotonic() + _STOP_SECONDS
+    with suppress(psutil.NoSuchProcess):
+        while process.status() not in _STILL and time.monotonic() < deadline:
+            time.sleep(0.001)
 
 
 def kill_family(family: list[psutil.Process]) -> None:
@@ -44,6 +59,8 @@ def kill_sandbox(process: Process) -> None:
         return
     with suppress(ProcessLookupError):
         process.send_signal(signal.SIGSTOP)
+        with suppress(psutil.NoSuchProcess):
+            _await_stop(psutil.Process(process.pid))
         family = stop_family(process.pid)
         process.kill()
         kill_family(family)

@@ -140,7 +140,7 @@ def test_scan_of_the_instance_would_find_a_planted_value(planted: Planted, sessi
     work, seen = f"/home/sessions/{session}/work", f"/captured/{session}"
     for wanted in (f"{work}/plan.json", f"{seen}/session.json", f"{seen}/events.json", f"{seen}/artifact-plan.json"):
         assert wanted in places
-    assert any("/snapshots/" in place and place.endswith(":plan.json") for place in places)
+    assert any(place.startswith(f"/home/workspaces/{session}/") for place in places)
     assert any(place.startswith("rows of ") and place.endswith("control.db") for place in places)
     state = Scanner({"x": "accounts/local/datasets/tickets"}).scan_tree(planted.root / work.removeprefix("/"))
     assert any(hit.place.startswith("rows of ") and hit.place.endswith("graph.db") for hit in state)
@@ -196,7 +196,7 @@ def test_what_the_hostile_runner_knew_is_found_wherever_it_put_it(planted: Plant
     assert {(f"{session}/runner.log", "plain"), (f"{session}/runner.log", "hex")} <= places
     seen = f"/captured/{hostile.name}"
     assert {(f"{seen}/events.json", "plain"), (f"{seen}/events.json", "base64")} <= places
-    assert any("/snapshots/" in place and ":outputs/" in place for place, _ in places)
+    assert any(place.startswith(f"/hostile/workspaces/{hostile.name}/") for place, _ in places)
     assert any(place.startswith(f"{seen}/artifact-outputs") for place, _ in places)
     taken: dict[str, int] = json.loads((hostile / "work" / "outputs" / "taken.json").read_text())
     assert not [name for name in taken if name.startswith("error of")]

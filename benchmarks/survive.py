@@ -29,7 +29,7 @@ INSTRUCTION = (
     "and 16 with learning rate 1e-4, train each candidate for 3 epochs, use 100 samples for HP tuning."
 )
 VICTIMS = {
-    "runner": "runner.main",
+    "runner": "",
     "trainer": "local_platform.training",
     "platform": "local_platform.serve",
     "control process": "agent.serve",
@@ -70,6 +70,18 @@ class Up:
                 return process.pid
         return None
 
+    def find_runner(self) -> int | None:
+        """A forked runner: it has the command line of the process that it was forked from, two generations above."""
+        if (control := self.find(VICTIMS["control process"])) is None:
+            return None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for zygote in psutil.Process(control).children():
+                for keeper in zygote.children():
+                    for child in keeper.children():
+                        if child.cmdline() == keeper.cmdline() == zygote.cmdline():
+                            return child.pid
+        return None
+
     def _start(self) -> "subprocess.Popen[bytes]":
         with (self.home / "up.log").open("ab") as log:
             return subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
@@ -98,7 +110,7 @@ def _drive(up: Up, rows: int) -> int:
         if found["status"] == "waiting":
             _answer(up, name, found["question"])
         for victim, part in left.items():
-            if found["phase"] in ("sweep", "train") and (pid := up.find(part)):
+            if found["phase"] in ("sweep", "train") and (pid := up.find(part) if part else up.find_runner()):
                 os.kill(pid, signal.SIGKILL)
                 print(f"{_clock()} kill -9 {pid}: the {victim}, in phase {found['phase']}")
                 del left[victim]

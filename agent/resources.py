@@ -6,6 +6,8 @@ from gateway import Principal
 from pilotlight.errors import NotFound, PilotlightError
 
 _JOBS = ("supervisedFineTuningJobs", "dpoJobs", "reinforcementFineTuningJobs", "rlorTrainerJobs", "batchInferenceJobs")
+_USERS_FIRST = ("deployedModels", "deployments", *_JOBS, "evaluationJobs", "models")
+"""What may use what comes later here; other kinds are used by these only."""
 _ENDED = frozenset(
     f"JOB_STATE_{state}" for state in ("COMPLETED", "FAILED", "CANCELLED", "EARLY_STOPPED", "EXPIRED", "DELETING")
 )
@@ -18,11 +20,19 @@ async def cancel_jobs(control: Control, caller: Principal, session: str) -> list
 
 
 async def clean_up(control: Control, caller: Principal, session: str, confirm: bool) -> list[Handled]:
-    """List what the session created, or with `confirm` remove it, newest first: users go before what they use."""
-    names = list(reversed(control.gateway.created_by(session)))
+    """List what the session created, or with `confirm` remove it, newest first: users go before what they use.
+
+    By kind before time: a clock that jumped has mixed up the times.
+    """
+    names = sorted(reversed(control.gateway.created_by(session)), key=_rank)
     if not confirm:
         return [Handled(name=name, action="listed") for name in names]
     return [await _delete(control, caller, name) for name in names]
+
+
+def _rank(name: str) -> int:
+    kind = name.split("/")[-2]
+    return _USERS_FIRST.index(kind) if kind in _USERS_FIRST else len(_USERS_FIRST)
 
 
 async def _cancel_job(control: Control, caller: Principal, name: str) -> Handled:

@@ -114,7 +114,8 @@ def test_a_million_dollars_fits_into_every_sum(engine: Engine) -> None:
 
 def test_no_whole_number_that_can_grow_is_too_small_on_postgresql() -> None:
     dialect = postgresql.dialect()
-    columns = [column for table in SQLModel.metadata.tables.values() for column in table.columns]
+    tables = [table for table in SQLModel.metadata.tables.values() if not table.name.startswith("platform_")]
+    columns = [column for table in tables for column in table.columns]
     whole = {str(column): column.type.compile(dialect) for column in columns}
     assert list(whole.values()).count("BIGINT") > 20
     short = {name for name, kind in whole.items() if kind in ("INTEGER", "SMALLINT")}

@@ -117,7 +117,7 @@ FILES: dict[str, tuple[bytes, str, int, str]] = {
     "side without an answer": (sides([USER, ANSWER], [USER]), "preference_pair", 4, "rejected does not end"),
     "side without a prompt": (sides([ANSWER], [OTHER]), "preference_pair", 4, "chosen has no message before"),
     "side that answers twice": (sides([USER, ANSWER, ANSWER], [USER, ANSWER, OTHER]), "prompt_answered", 4, "chosen"),
-    "only one side": (sides([USER, ANSWER], None), "preference_pair", 4, "rejected"),
+    "only one side": (sides([USER, ANSWER], None), "messages_type", 4, "rejected.messages is null"),
 }
 
 # name: (the fourth line, code, part of the message)

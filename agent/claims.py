@@ -2,15 +2,13 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from agent import queue
 from agent.leases import Holder
 from agent.store import reading, writing
 from agent.turns import Turn, begin_turn
 from pilotlight.crashpoints import Point, reach
-
-_LOCK = text("SELECT pg_advisory_xact_lock(7079)")
 
 
 class Terms(NamedTuple):
@@ -26,8 +24,6 @@ def claim_next(engine: Engine, terms: Terms) -> Turn | None:
     """Begin the turn of the session that is next; None when none may begin now."""
     while _is_queued(engine):
         with writing(engine) as db:
-            if db.connection().dialect.name == "postgresql":
-                db.connection().execute(_LOCK)  # two workers that count at once could both take an account's last place
             session_id = queue.find_first(db, terms.account_turns)
             if session_id is None:
                 return None

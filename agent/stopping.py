@@ -4,7 +4,7 @@ from sqlalchemy import Engine
 
 from agent import estimates, journal, spending
 from agent.states import Move, Status
-from agent.store import get_session, lock_session, writing
+from agent.store import get_session, writing
 from pilotlight.identity import Principal, check_writer
 
 
@@ -16,7 +16,6 @@ def cancel_session(engine: Engine, caller: Principal, session_id: str) -> None:
     with writing(engine) as db:
         row = get_session(db, caller.account, session_id)
         check_writer(caller, row.created_by)
-        lock_session(db, row.id)  # before grants and audit, in the order in which a call of its runner takes them
         if row.status == Status.CANCELLED.value:
             return
         estimates.record_run(db, row, "cancelled")

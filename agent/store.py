@@ -78,9 +78,3 @@ def load_session(db: Session, session_id: str) -> SessionRow:
     """The fresh row of a session that must exist: for the control process's own work."""
     query = select(SessionRow).where(col(SessionRow.id) == session_id)
     return db.exec(query.execution_options(populate_existing=True)).one()
-
-
-def lock_session(db: Session, session_id: str) -> SessionRow:
-    """The same, and nobody else changes it before the end of this transaction (SQLite has one writer anyway)."""
-    query = select(SessionRow).where(col(SessionRow.id) == session_id).with_for_update()
-    return db.exec(query.execution_options(populate_existing=True)).one()

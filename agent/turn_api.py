@@ -17,7 +17,7 @@ from agent.plans import keep_plan
 from agent.questions import ask_question, find_answer, require_turn
 from agent.resources import cancel_jobs
 from agent.states import Status
-from agent.store import load_session, lock_session, reading, writing
+from agent.store import load_session, reading, writing
 from agent.tables import AnswerRow, InstructionRow, SessionRow
 from agent.turn_wire import (
     Delta,
@@ -52,7 +52,7 @@ TurnDep = Annotated[Turn, Depends(find_turn)]
 def read_context(control: ControlDep, turn: TurnDep) -> TurnContext:
     """The turn's task. Reading it marks the instructions so far as read."""
     with writing(control.engine) as db:
-        row = lock_session(db, turn.session)
+        row = load_session(db, turn.session)
         require_turn(db, row, turn.epoch)
         said = db.exec(select(InstructionRow).where(InstructionRow.session_id == row.id)).all()
         said = sorted(said, key=lambda instruction: instruction.number)
@@ -66,7 +66,7 @@ def read_context(control: ControlDep, turn: TurnDep) -> TurnContext:
 def append_events(control: ControlDep, turn: TurnDep, body: NewEvents) -> EventsReply:
     """Append events in one transaction."""
     with writing(control.engine) as db:
-        require_turn(db, lock_session(db, turn.session), turn.epoch)
+        require_turn(db, load_session(db, turn.session), turn.epoch)
         for event in body.events:
             changes = _session_changes(event)
             # a name space of its own: a runner that knew the key of an `rpc` event could keep it from being told
@@ -92,7 +92,7 @@ async def show_delta(control: ControlDep, turn: TurnDep, body: Delta) -> dict[st
 def post_plan(control: ControlDep, turn: TurnDep, body: Plan) -> PlanReply:
     """Keep a plan and return it as the user will read it."""
     with writing(control.engine) as db:
-        stored = keep_plan(db, lock_session(db, turn.session), body, turn.epoch)
+        stored = keep_plan(db, load_session(db, turn.session), body, turn.epoch)
         reply = PlanReply(plan_hash=stored.plan_hash, plan_markdown=stored.markdown)
         reach(Point.CONTROL_PLAN_WRITTEN)
     reach(Point.CONTROL_PLAN_COMMITTED)
@@ -103,7 +103,7 @@ def post_plan(control: ControlDep, turn: TurnDep, body: Plan) -> PlanReply:
 def post_question(control: ControlDep, turn: TurnDep, body: Question) -> QuestionReply:
     """Ask; the session waits when the turn's process has ended."""
     with writing(control.engine) as db:
-        ask_question(db, lock_session(db, turn.session), body, turn.epoch, control.settings)
+        ask_question(db, load_session(db, turn.session), body, turn.epoch, control.settings)
         answered = db.get(AnswerRow, (turn.session, body.question_id)) is not None
         reach(Point.CONTROL_QUESTION_WRITTEN)
     reach(Point.CONTROL_QUESTION_COMMITTED)
@@ -117,7 +117,7 @@ def read_answer(control: ControlDep, turn: TurnDep, question_id: str) -> Answer:
         answer = find_answer(db, turn.session, question_id)
         if answer is None:
             raise NotFound(f"Question {question_id[:80]!r} is not answered.")
-        record = require_turn(db, lock_session(db, turn.session), turn.epoch)
+        record = require_turn(db, load_session(db, turn.session), turn.epoch)
         if record.outcome == "asked" and record.question_id == question_id:
             record.outcome = None
             db.add(record)
@@ -152,7 +152,7 @@ def _check_turn(control: Control, turn: Turn) -> None:
 def finish(control: ControlDep, turn: TurnDep, body: Finish) -> dict[str, str]:
     """Say how the work ended; the session moves when the process has exited."""
     with writing(control.engine) as db:
-        record = require_turn(db, lock_session(db, turn.session), turn.epoch)
+        record = require_turn(db, load_session(db, turn.session), turn.epoch)
         record.outcome, record.message = body.status, body.message
         db.add(record)
         reach(Point.CONTROL_FINISH_WRITTEN)

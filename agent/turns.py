@@ -9,7 +9,7 @@ from agent import conclusions, journal, leases
 from agent.history import record_snapshot
 from agent.leases import Holder
 from agent.states import Move, Status
-from agent.store import load_session, lock_session, reading, writing
+from agent.store import load_session, reading, writing
 from agent.tables import AnswerRow, QuestionRow, SessionRow, TurnRow
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.crashpoints import Point, reach
@@ -47,7 +47,7 @@ def begin_turn(db: Session, session_id: str, holder: Holder, lease_seconds: floa
     row = db.get(SessionRow, session_id)
     if row is None or row.status != Status.PENDING.value:
         return None
-    row = lock_session(db, session_id)
+    row = load_session(db, session_id)
     if row.status != Status.PENDING.value:
         return None  # another worker was first
     journal.move(db, session_id, Move.START, changes={"epoch": SessionRow.epoch + 1})
@@ -71,7 +71,7 @@ def end_turn(engine: Engine, turn: Turn, ending: Ending) -> bool:
     Only gives the lease back when the session was cancelled, and does nothing when it was taken over, in the meantime.
     """
     with writing(engine) as db:
-        row = lock_session(db, turn.session)
+        row = load_session(db, turn.session)
         leases.drop(db, turn.session, turn.epoch)
         if row.epoch != turn.epoch:
             return False
@@ -98,7 +98,7 @@ def take_back(engine: Engine, lease: leases.Held, reason: str, *, certain: bool,
     """
     session_id, epoch = lease
     with writing(engine) as db:
-        row = lock_session(db, session_id)
+        row = load_session(db, session_id)
         if not leases.drop(db, session_id, epoch, beats) and beats is not None:
             return False
         if row.epoch != epoch:
@@ -122,7 +122,7 @@ def give_back(engine: Engine, turn: Turn, reason: str) -> None:
 def fail_turn(engine: Engine, turn: Turn, message: str, hint: str) -> None:
     """End a turn that could not be started, unless it was taken over."""
     with writing(engine) as db:
-        row = lock_session(db, turn.session)
+        row = load_session(db, turn.session)
         if row.status == Status.RUNNING.value and row.epoch == turn.epoch:
             conclusions.fail(db, row, message, hint)
 

@@ -1,5 +1,6 @@
 """`firectl model`, `sftj` and `deployment`: what exists on the platform."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -53,6 +54,59 @@ def add_act(group: click.Group, verb: str, collection: str, text: str) -> None:
     del act
 
 
+_COLLECTIONS = {
+    "base_model": "models",
+    "warm_start_from": "models",
+    "output_model": "models",
+    "dataset": "datasets",
+    "evaluation_dataset": "datasets",
+}
+_JOB_OPTIONS = (
+    click.option("--base-model", help="Short ID or full name."),
+    click.option("--warm-start-from"),
+    click.option("--dataset", required=True),
+    click.option("--output-model"),
+    click.option("--job-id"),
+    click.option("--epochs", type=float),
+    click.option("--learning-rate", type=float),
+    click.option("--learning-rate-warmup-steps", type=int),
+    click.option("--gradient-accumulation-steps", type=int),
+    click.option("--lora-rank", type=int),
+    click.option("--batch-size", type=int, help="Tokens per step."),
+    click.option("--max-context-length", type=int),
+    output_option,
+    dry_run_option,
+    with_connection,
+)
+
+
+def job_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that every kind of training job has."""
+    for option in reversed(_JOB_OPTIONS):
+        command = option(command)
+    return command
+
+
+def name_fields(connection: Connection, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that were given, by their names on the wire; resources by their full names."""
+    return {
+        _wire(name): full_name(connection, name, value, _COLLECTIONS[name]) if name in _COLLECTIONS else value
+        for name, value in options.items()
+        if value is not None
+    }
+
+
+def submit_job(
+    connection: Connection, collection: str, body: dict[str, Any], output: str, dry_run: bool, **query: Any
+) -> None:
+    """Create a training job and show it, or show the request only."""
+    path = connection.path(collection)
+    if dry_run:
+        show_request("POST", path, body)
+        return
+    show(connection.post(path, body, **query), output)
+
+
 model = make_group("model", "Base models and tuned models.", "models", ("name", "kind", "state", "createTime"))
 sftj = make_group(
     "sftj",
@@ -70,37 +124,12 @@ add_act(deployment, "delete", "deployments", "Delete a deployment, with your own
 
 
 @sftj.command("create")
-@click.option("--base-model", help="Short ID or full name.")
-@click.option("--warm-start-from")
-@click.option("--dataset", required=True)
-@click.option("--output-model")
-@click.option("--job-id")
 @click.option("--evaluation-dataset")
-@click.option("--epochs", type=float)
-@click.option("--learning-rate", type=float)
-@click.option("--learning-rate-warmup-steps", type=int)
-@click.option("--gradient-accumulation-steps", type=int)
-@click.option("--lora-rank", type=int)
-@click.option("--batch-size", type=int, help="Tokens per step.")
-@click.option("--max-context-length", type=int)
-@output_option
-@dry_run_option
-@with_connection
+@job_options
 def create_job(connection: Connection, output: str, dry_run: bool, job_id: str | None, **options: Any) -> None:
     """Submit a job yourself, without the agent."""
-    collections = {"base_model": "models", "warm_start_from": "models", "output_model": "models",
-                   "dataset": "datasets", "evaluation_dataset": "datasets"}  # fmt: skip
-    body: dict[str, Any] = {}
-    for name, value in options.items():
-        if value is not None:
-            head, *rest = name.split("_")
-            wire = head + "".join(part.title() for part in rest)
-            body[wire] = full_name(connection, name, value, collections[name]) if name in collections else value
-    if dry_run:
-        show_request("POST", connection.path("supervisedFineTuningJobs"), body)
-        return
-    path = connection.path("supervisedFineTuningJobs")
-    show(connection.post(path, body, supervisedFineTuningJobId=job_id), output)
+    body = name_fields(connection, options)
+    submit_job(connection, "supervisedFineTuningJobs", body, output, dry_run, supervisedFineTuningJobId=job_id)
 
 
 def full_name(connection: Connection, option: str, value: str, collection: str) -> str:
@@ -109,3 +138,8 @@ def full_name(connection: Connection, option: str, value: str, collection: str) 
         return value
     account = "fireworks" if option == "base_model" else connection.account
     return f"accounts/{account}/{collection}/{value}"
+
+
+def _wire(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.title() for part in rest)

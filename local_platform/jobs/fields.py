@@ -12,17 +12,31 @@ from pilotlight.errors import InvalidArgument
 from pilotlight.plan import Wire
 
 
-class JobRequest(Wire):
-    """What a caller may send to `supervisedFineTuningJobs`. Zero or absent means: take the default."""
+class DataFields(Wire):
+    """What every kind of job request has at its top level, the refused ones included."""
 
     dataset: str
-    base_model: str | None = None
-    warm_start_from: str | None = None
-    output_model: str | None = None
     display_name: str = Field(default="", max_length=63)
     evaluation_dataset: str | None = None
     eval_auto_carveout: bool | None = None
     """Carve an evaluation set out of the dataset; on by default where no evaluation dataset is given [P51]."""
+    early_stop: bool = False
+    use_purpose: str = ""
+
+    wandb_config: dict[str, Any] | None = None
+    aws_s3_config: dict[str, Any] | None = None
+    azure_blob_storage_config: dict[str, Any] | None = None
+    renderer_hugging_face_repo_id: str | None = None
+    reservation_target: str | None = None
+    use_reservation: bool = False
+
+
+class TrainingFields(Wire):
+    """What is trained, and how: at the top level of supervised jobs, in `trainingConfig` of others."""
+
+    base_model: str | None = None
+    warm_start_from: str | None = None
+    output_model: str | None = None
     epochs: WireFloat | None = None
     learning_rate: WireFloat | None = None
     learning_rate_warmup_steps: WireInt | None = None
@@ -30,26 +44,23 @@ class JobRequest(Wire):
     batch_size: WireInt | None = None
     """Packed tokens per optimizer micro-step [P53]."""
     batch_size_samples: WireInt | None = None
+    """Of a preference job: pairs per forward pass."""
     gradient_accumulation_steps: WireInt | None = None
     max_context_length: WireInt | None = None
     optimizer_weight_decay: WireFloat | None = None
-    early_stop: bool = False
     jinja_template: str | None = None
-    use_purpose: str = ""
-
+    sampler_checkpoint_save_interval_steps: WireInt | None = None
     region: str | None = None
+
+
+class JobRequest(TrainingFields, DataFields):
+    """What a caller may send to `supervisedFineTuningJobs`. Zero or absent means: take the default."""
+
     nodes: WireInt | None = None
     is_turbo: bool = False
-    wandb_config: dict[str, Any] | None = None
-    aws_s3_config: dict[str, Any] | None = None
-    azure_blob_storage_config: dict[str, Any] | None = None
-    renderer_hugging_face_repo_id: str | None = None
-    reservation_target: str | None = None
-    use_reservation: bool = False
     mtp_enabled: bool = False
     mtp_freeze_base_model: bool = False
     mtp_num_draft_tokens: WireInt | None = None
-    sampler_checkpoint_save_interval_steps: WireInt | None = None
     metrics_file_signed_url: str | None = None
 
 

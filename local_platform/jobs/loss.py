@@ -6,10 +6,8 @@ have on supervised jobs; the documented request has no held-out pairs.
 
 from typing import Any, Literal, NamedTuple
 
-from pydantic import Field
-
 from local_platform.bodies import WireFloat, WireInt
-from local_platform.jobs.fields import JobRequest
+from local_platform.jobs.fields import DataFields, JobRequest, TrainingFields
 from pilotlight.errors import InvalidArgument
 from pilotlight.plan import Wire
 
@@ -37,45 +35,11 @@ class LossFields(Wire):
     dpo: DpoFields | None = None
 
 
-class TrainingFields(Wire):
-    """`trainingConfig`: what supervised jobs have at their top level."""
-
-    base_model: str | None = None
-    warm_start_from: str | None = None
-    output_model: str | None = None
-    epochs: WireFloat | None = None
-    learning_rate: WireFloat | None = None
-    learning_rate_warmup_steps: WireInt | None = None
-    lora_rank: WireInt | None = None
-    batch_size: WireInt | None = None
-    batch_size_samples: WireInt | None = None
-    """Pairs per forward pass."""
-    gradient_accumulation_steps: WireInt | None = None
-    max_context_length: WireInt | None = None
-    optimizer_weight_decay: WireFloat | None = None
-    jinja_template: str | None = None
-    sampler_checkpoint_save_interval_steps: WireInt | None = None
-    region: str | None = None
-
-
-class PreferenceRequest(Wire):
+class PreferenceRequest(DataFields):
     """What a caller may send to `dpoJobs`."""
 
-    dataset: str
-    display_name: str = Field(default="", max_length=63)
     training_config: TrainingFields | None = None
     loss_config: LossFields | None = None
-    evaluation_dataset: str | None = None
-    eval_auto_carveout: bool | None = None
-    early_stop: bool = False
-    use_purpose: str = ""
-
-    wandb_config: dict[str, Any] | None = None
-    aws_s3_config: dict[str, Any] | None = None
-    azure_blob_storage_config: dict[str, Any] | None = None
-    renderer_hugging_face_repo_id: str | None = None
-    reservation_target: str | None = None
-    use_reservation: bool = False
 
     def to_job(self) -> JobRequest:
         """The same wishes in the form of a supervised job."""

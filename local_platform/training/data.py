@@ -2,7 +2,9 @@
 
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -17,6 +19,7 @@ from local_platform.training.spec import JobSpec
 from pilotlight.errors import FailedPrecondition, InvalidArgument
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 def load_tokenizer(spec: JobSpec) -> PreTrainedTokenizerFast:
@@ -34,14 +37,7 @@ def load_data(
     spec: JobSpec, tokenizer: PreTrainedTokenizerFast, vocabulary: int, progress: Progress
 ) -> tuple[Rows, Rows | None]:
     """(training rows, evaluation rows or None); also writes the render samples of the training rows."""
-    reader = _Reader(spec, tokenizer, vocabulary, progress)
-    training = read_examples(reader.source(spec.dataset_path), reader.renderer, reader.tick)
-    evaluation = None
-    if spec.evaluation_path is not None:
-        evaluation = read_examples(reader.source(spec.evaluation_path), reader.renderer, reader.tick)
-    elif spec.eval_auto_carveout:
-        training, evaluation = carve_out(training)
-    _check_evaluation(spec, missing=evaluation is None)
+    training, evaluation = _Reader(spec, tokenizer, vocabulary, progress).read_sides(read_examples, carve_out)
     write_samples(training, tokenizer, spec.work_directory / "render_samples.jsonl")
     return training, evaluation
 
@@ -50,14 +46,7 @@ def load_pairs(
     spec: JobSpec, tokenizer: PreTrainedTokenizerFast, vocabulary: int, progress: Progress
 ) -> tuple[Pairs, Pairs | None]:
     """As load_data, of preference rows."""
-    reader = _Reader(spec, tokenizer, vocabulary, progress)
-    training = read_pairs(reader.source(spec.dataset_path), reader.renderer, reader.tick)
-    evaluation = None
-    if spec.evaluation_path is not None:
-        evaluation = read_pairs(reader.source(spec.evaluation_path), reader.renderer, reader.tick)
-    elif spec.eval_auto_carveout:
-        training, evaluation = carve_out_pairs(training)
-    _check_evaluation(spec, missing=evaluation is None)
+    training, evaluation = _Reader(spec, tokenizer, vocabulary, progress).read_sides(read_pairs, carve_out_pairs)
     write_samples(training.rows, tokenizer, spec.work_directory / "render_samples.jsonl", LAST_ANSWER)
     return training, evaluation
 
@@ -70,13 +59,24 @@ class _Reader:
         depends = f"{spec.base_model_directory}:{template}:{spec.max_context_length}"
         self._key, self._cache = hashlib.sha256(depends.encode()).hexdigest(), spec.work_directory / "cache"
         self._vocabulary, self._progress = vocabulary, progress
-        self.renderer = Renderer(tokenizer, spec.jinja_template, spec.max_context_length)
+        self._spec, self._renderer = spec, Renderer(tokenizer, spec.jinja_template, spec.max_context_length)
 
-    def source(self, path: Path) -> Source:
-        """A file of the job."""
-        return Source(path, self._vocabulary, self._cache, self._key)
+    def read_sides(
+        self, read: Callable[[Source, Renderer, Callable[[], None]], _T], carve: Callable[[_T], tuple[_T, _T | None]]
+    ) -> tuple[_T, _T | None]:
+        """(training, evaluation): from a file of its own, carved out of the training data, or none."""
+        training, evaluation = self._read(read, self._spec.dataset_path), None
+        if self._spec.evaluation_path is not None:
+            evaluation = self._read(read, self._spec.evaluation_path)
+        elif self._spec.eval_auto_carveout:
+            training, evaluation = carve(training)
+        _check_evaluation(self._spec, missing=evaluation is None)
+        return training, evaluation
 
-    def tick(self) -> None:
+    def _read(self, read: Callable[[Source, Renderer, Callable[[], None]], _T], path: Path) -> _T:
+        return read(Source(path, self._vocabulary, self._cache, self._key), self._renderer, self._tick)
+
+    def _tick(self) -> None:
         """Say that reading goes on."""
         self._progress.tick("Reading the data.")
 

@@ -12,18 +12,15 @@ beforehand, which count as well. It gets the pairs tokenised, with the answers e
 
 import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.side_by_side import LOG_EVERY, Result, Row, Runs, compare, means, read_setting
+from benchmarks.side_by_side import LOG_EVERY, RANK, SEED, Result, Row, Runs, compare, describe_job, means, read_setting
 
 PAIRS_PER_STEP = 4
 LEARNING_RATE = 3e-5
 BETA = 0.1
-RANK = 16
-SEED = 42
 
 
 def run_ours(work: Path) -> Result:
@@ -37,29 +34,10 @@ def run_ours(work: Path) -> Result:
     from local_platform.training.packing import Budget, Plan
     from local_platform.training.progress import Metrics, Progress
     from local_platform.training.signals import StopSignal
-    from local_platform.training.spec import JobSpec
     from local_platform.training.task import read_task
 
-    base, epochs, ratio = read_setting(work)
-    run = Path(tempfile.mkdtemp(dir=work))
-    spec = JobSpec(
-        job="benchmark",
-        base_model_directory=base,
-        lora_alpha_ratio=ratio,
-        dataset_path=work / "rows.jsonl",
-        output_directory=run / "adapter",
-        work_directory=run,
-        epochs=epochs,
-        learning_rate=LEARNING_RATE,
-        batch_size_samples=PAIRS_PER_STEP,
-        lora_rank=RANK,
-        max_context_length=1024,
-        seed=SEED,
-        device="cpu",
-        dtype="float32",
-        method="DPO",
-        beta=BETA,
-    )
+    spec = describe_job(work, learning_rate=LEARNING_RATE, batch_size_samples=PAIRS_PER_STEP, method="DPO", beta=BETA)
+    run = spec.work_directory
     device, progress = choose_device(spec), Progress(run / "progress.json")
     prepare_process(spec, device)
     model = load_base(spec, device)
@@ -68,7 +46,7 @@ def run_ours(work: Path) -> Result:
     network, clock = build_network(add_adapter(model, spec), device), Clock()
     stop, started = StopSignal(), time.process_time()
     task = load_task(network, clock)
-    plan = Plan(task.objective.lengths, budget, 1, epochs, SEED)
+    plan = Plan(task.objective.lengths, budget, 1, spec.epochs, SEED)
     loop = Loop(spec, network, task.objective, plan, None, clock)
     outputs = Outputs(progress, Metrics(run / "metrics.jsonl", 0), lambda _: None)
     loop.run(outputs, stop)

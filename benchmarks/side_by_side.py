@@ -9,8 +9,13 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:  # a worker that trains with another library does not import ours
+    from local_platform.training.spec import JobSpec
+
+RANK = 16
+SEED = 42
 LOG_EVERY = 10
 """TRL reports the mean loss of so many steps."""
 TOLERANCE = 1e-3
@@ -28,6 +33,29 @@ def read_setting(work: Path) -> tuple[Path, float, float]:
     """(base model folder, epochs, alpha ratio)."""
     setting = json.loads((work / "setting.json").read_text())
     return Path(setting["base"]), setting["epochs"], setting["ratio"]
+
+
+def describe_job(work: Path, **settings: Any) -> "JobSpec":
+    """A job of ours on the rows, in a folder of its own, fp32 on the CPU."""
+    from local_platform.training.spec import JobSpec
+
+    base, epochs, ratio = read_setting(work)
+    run = Path(tempfile.mkdtemp(dir=work))
+    return JobSpec(
+        job="benchmark",
+        base_model_directory=base,
+        lora_alpha_ratio=ratio,
+        dataset_path=work / "rows.jsonl",
+        output_directory=run / "adapter",
+        work_directory=run,
+        epochs=epochs,
+        lora_rank=RANK,
+        max_context_length=1024,
+        seed=SEED,
+        device="cpu",
+        dtype="float32",
+        **settings,
+    )
 
 
 def means(losses: list[float]) -> list[float]:

@@ -12,17 +12,14 @@ which our trainer computes once per step, and the same tickets without it.
 
 import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.side_by_side import LOG_EVERY, Result, Runs, compare, means, read_setting
+from benchmarks.side_by_side import LOG_EVERY, RANK, SEED, Result, Runs, compare, describe_job, means, read_setting
 
 ROWS_PER_STEP = 8
 LEARNING_RATE = 1e-4
-RANK = 16
-SEED = 42
 
 
 def run_ours(work: Path) -> Result:
@@ -36,31 +33,14 @@ def run_ours(work: Path) -> Result:
     from local_platform.training.packing import Budget, Plan
     from local_platform.training.progress import Metrics, Progress
     from local_platform.training.signals import StopSignal
-    from local_platform.training.spec import JobSpec
 
-    base, epochs, ratio = read_setting(work)
-    run = Path(tempfile.mkdtemp(dir=work))
-    spec = JobSpec(
-        job="benchmark",
-        base_model_directory=base,
-        lora_alpha_ratio=ratio,
-        dataset_path=work / "rows.jsonl",
-        output_directory=run / "adapter",
-        work_directory=run,
-        epochs=epochs,
-        learning_rate=LEARNING_RATE,
-        batch_size_samples=ROWS_PER_STEP,
-        lora_rank=RANK,
-        max_context_length=1024,
-        seed=SEED,
-        device="cpu",
-        dtype="float32",
-    )
+    spec = describe_job(work, learning_rate=LEARNING_RATE, batch_size_samples=ROWS_PER_STEP)
+    run = spec.work_directory
     device, progress = choose_device(spec), Progress(run / "progress.json")
     prepare_process(spec, device)
     model = load_base(spec, device)
     rows, _ = load_data(spec, load_tokenizer(spec), vocabulary_size(model), progress)
-    plan = Plan(rows.lengths, Budget(0, ROWS_PER_STEP), 1, epochs, SEED)
+    plan = Plan(rows.lengths, Budget(0, ROWS_PER_STEP), 1, spec.epochs, SEED)
     with (work / "ordered.jsonl").open("w") as file:
         texts = (work / "rows.jsonl").read_text().splitlines()
         for epoch in range(len(plan.epoch_ends())):

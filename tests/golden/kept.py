@@ -3,19 +3,13 @@
 import base64
 import json
 import tarfile
-import threading
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_type_hints
-
-import uvicorn
 
 from pilotlight.plan import GrantSpec, Plan
 from pilotlight.question import Answer, Question
 from runner.state import GRAPH_VERSION, NODES, Pending, State
-from tests.unit.runner.conftest import Control, Desk, Server
+from tests.fixtures.planner_control import Control
 
 RELEASES = Path(__file__).with_name("releases")
 PLAIN = (
@@ -66,23 +60,6 @@ def describe_graph() -> dict[str, Any]:
     state = {name: str(kind) for name, kind in get_type_hints(State).items()}
     pending = {name: str(kind) for name, kind in get_type_hints(Pending).items()}
     return {"version": GRAPH_VERSION, "nodes": list(NODES), "state": state, "pending": pending}
-
-
-@contextmanager
-def open_desk(control: Control, folder: Path) -> Generator[Desk]:
-    """The control process on a real socket, with the workspace `folder/work`."""
-    socket = folder / "gateway.sock"
-    server = uvicorn.Server(uvicorn.Config(Server(control).app, uds=str(socket), log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    try:
-        yield Desk(control, socket, folder / "work")
-    finally:
-        server.should_exit = True
-        thread.join(10)
 
 
 def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:

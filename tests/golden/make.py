@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pilotlight import __version__
-from tests.golden.kept import RELEASES, describe_graph, open_desk, pack
-from tests.unit.runner.conftest import DATASET, Control, Desk, ticket
+from tests.fixtures.planner_control import DATASET, Control, ticket
+from tests.fixtures.planner_desk import Desk, open_desk
+from tests.golden.kept import RELEASES, describe_graph, pack
 
 INSTRUCTION = f"Run SFT on {DATASET} using ember-1m. Use validation loss for evaluation."
 

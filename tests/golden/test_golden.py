@@ -9,9 +9,10 @@ import pytest
 from pilotlight.errors import Aborted, FailedPrecondition
 from pilotlight.question import Answer, Decision, QuestionKind
 from runner.state import GRAPH_VERSION
-from tests.golden.kept import RELEASES, describe_graph, open_desk, unpack
+from tests.fixtures.planner_control import DATASET, Control
+from tests.fixtures.planner_desk import Desk, open_desk
+from tests.golden.kept import RELEASES, describe_graph, unpack
 from tests.golden.make import GATES
-from tests.unit.runner.conftest import DATASET, Control, Desk
 
 KEPT = sorted(RELEASES.iterdir())
 SESSIONS = [pytest.param(folder, name, id=f"{folder.name}-{name}") for folder in KEPT for name in sorted(GATES)]

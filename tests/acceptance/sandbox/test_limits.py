@@ -21,10 +21,9 @@ from pilotlight.settings import Settings
 from runner.sandbox.conformance.suite import run_probes
 from runner.sandbox.launch import find_bwrap, launch, prepare
 from runner.sandbox.spec import LaunchSpec, Limits, Profile, read_spec, write_spec
-from tests.fixtures.sandbox import await_nothing_left, is_alive, run_inside, with_code
+from tests.fixtures.sandbox import FAMILY, HOG, await_nothing_left, is_alive, run_inside, with_code
 
 ROOT = Path(__file__).parents[3]
-HOG = "import time; data = b'x' * (300 << 20); time.sleep(60)"
 
 
 def test_every_limit_of_a_runner_is_a_setting() -> None:
@@ -109,12 +108,6 @@ def test_processes_are_bounded_and_other_sandboxes_of_the_user_do_not_count(spec
     await_nothing_left(spec.uid)
 
 
-FAMILY = """
-import os, time
-for n in range(5):
-  if os.fork() == 0: os.setsid(); time.sleep(60)
-print('up', flush=True); time.sleep(60)
-"""
 SUPERVISOR = """
 import asyncio, sys
 from runner.sandbox.launch import launch

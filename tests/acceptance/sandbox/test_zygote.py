@@ -17,10 +17,19 @@ from agent.processes import stop_process
 from pilotlight.errors import FailedPrecondition, Unavailable
 from runner.sandbox.spec import LaunchSpec, write_spec
 from runner.sandbox.zygote.client import Seed
-from tests.fixtures.sandbox import BARE, await_nothing_left, is_alive, open_zygote, run_forked, run_inside, with_code
+from tests.fixtures.sandbox import (
+    BARE,
+    FAMILY,
+    HOG,
+    await_nothing_left,
+    is_alive,
+    open_zygote,
+    run_forked,
+    run_inside,
+    with_code,
+)
 
 ROOT = Path(__file__).parents[3]
-HOG = "import time; data = b'x' * (300 << 20); time.sleep(60)"
 HIDDEN_HOG = """
 import os, time
 for n in range(3):
@@ -180,12 +189,6 @@ def test_what_cannot_be_forked_is_refused(
     await_nothing_left(spec.uid)
 
 
-FAMILY = """
-import os, time
-for n in range(5):
-  if os.fork() == 0: os.setsid(); time.sleep(60)
-print('up', flush=True); time.sleep(60)
-"""
 SUPERVISOR = """
 import asyncio, sys
 from runner.sandbox.spec import read_spec

@@ -1,19 +1,18 @@
 """The scripted control process with models that tell labels: which one is a table of the test."""
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tests.fixtures.control_labels import ids_of, label_in, question_in
-from tests.unit.runner.conftest import Control, Desk, Server, label_of
+from tests.fixtures.planner_control import Control, label_of
+from tests.fixtures.planner_desk import Desk, open_desk
+from tests.fixtures.planner_server import Server
 
 INTENTS = "accounts/local/datasets/intents"
 LABELS = ("delivery", "login", "refund")
@@ -95,13 +94,5 @@ def control() -> LabelControl:
 
 @pytest.fixture
 def desk(control: LabelControl, tmp_path: Path) -> Iterator[Desk]:
-    socket = tmp_path / "gateway.sock"
-    config = uvicorn.Config(LabelServer(control).app, uds=str(socket), log_level="warning", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield Desk(control, socket, tmp_path / "work")
-    server.should_exit = True
-    thread.join(10)
+    with open_desk(control, tmp_path, LabelServer(control).app) as desk:
+        yield desk

@@ -44,7 +44,8 @@ class Up:
         self._command = [sys.executable, "-P", "-m", "cli.operator", "up"]
         self._command += ["--port", str(self.port), "--platform-port", str(self.platform_port)]
         self._environment = os.environ | {"PILOTLIGHT_HOME": str(home)}
-        self.home, self.process = home, self._start()
+        self.home = home
+        self.process = self._start()
 
     def keep_running(self) -> None:
         """Start it again if it has ended, with what it left behind."""

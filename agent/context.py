@@ -1,6 +1,7 @@
 """What routes work with, and how they get it."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -15,6 +16,10 @@ from pilotlight.identity import Principal, authenticate, bearer_of
 from pilotlight.settings import Settings
 
 
+EVALUATORS_AT_ONCE = 2
+"""Sandboxes of evaluators at a time, of all sessions of this process; further ones wait."""
+
+
 @dataclass(frozen=True)
 class Control:
     """All parts of a process that runs turns: opened once by `agent.app.open_control`."""
@@ -26,6 +31,7 @@ class Control:
     platform: PlatformClient
     feeds: Feeds
     deliverer: Deliverer
+    evaluators: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EVALUATORS_AT_ONCE))
 
 
 def find_control(request: Request) -> Control:

@@ -104,7 +104,7 @@ class EvaluateRequest(Wire):
 
 
 class EvaluatedValue(Wire):
-    """What one call returned, or why it did not. Nothing of it is to be trusted; `seconds` are what it says of itself."""
+    """What one call returned, or why it did not. It is foreign code that says so, `seconds` included."""
 
     value: Any = None
     error: str = ""

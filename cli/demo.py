@@ -25,6 +25,10 @@ INSTRUCTIONS = {
         "Benchmark and fine-tune classification on accounts/local/datasets/support-tickets. "
         "Compare ember-500k and ember-1m. Use 300 samples for HP tuning. Budget: under $1."
     ),
+    "evaluator": (
+        "Generate an evaluator for accounts/local/datasets/support-tickets, then run SFT on ember-1m and use that "
+        "evaluator to pick the winning candidate. Use 300 samples for HP tuning. Budget: under $1."
+    ),
 }
 """By workflow: the one sentence that the demo starts with."""
 _REPLIES = {"plan_approval": "Approved, proceed.", "promotion": "Proceed with the winning config."}

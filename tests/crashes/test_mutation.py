@@ -60,9 +60,8 @@ MISSING = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", ["inbox", pytest.param("ledger", marks=pytest.mark.slow), pytest.param("fence", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(MISSING))
 def test_a_missing_protection_is_found(tmp_path: Path, name: str) -> None:
     tree, missing = copy_tree(tmp_path / "tree"), MISSING[name]
     for file, text, replacement in missing.edits:

@@ -58,7 +58,7 @@ def price(recipe: Recipe, prices: PriceBook, band: Band, so_far: Decimal, rest: 
     if rest.final:
         price_final(sheet, recipe, rest.options, rest.gate)
     if rest.evaluation:
-        _price_evaluation(sheet, recipe, rest)
+        price_evaluation(sheet, recipe, rest)
     price_deployment(sheet, recipe, rest.options, rest.gate)
     return sheet.total(so_far)
 
@@ -159,7 +159,8 @@ def slowest_of(seconds: list[float | None]) -> float | None:
     return max(known) if len(known) == len(seconds) else None
 
 
-def _price_evaluation(sheet: Sheet, recipe: Recipe, rest: Rest) -> None:
+def price_evaluation(sheet: Sheet, recipe: Recipe, rest: Rest) -> None:
+    """Base and tuned model on one replica."""
     times = [evaluation_seconds(base, recipe.heldout, recipe.prompts, recipe.answer_tokens) for base in recipe.bases]
     known = [seconds for seconds in times if seconds is not None]
     slowest = max(known) if len(known) == len(times) else None
@@ -172,7 +173,7 @@ def _price_evaluation(sheet: Sheet, recipe: Recipe, rest: Rest) -> None:
     deployment = requests.deployment_name(recipe, calls[0])
     models = [f"{requests.tuned_model(recipe, candidate)}#{deployment}" for candidate in rest.options]
     calls_allowed = 6 * recipe.prompts + 200
-    sheet.grants.append(_chat_grant(recipe, "ask", Phase.EVALUATE, [deployment, *models], rest.gate, calls_allowed))
+    sheet.grants.append(chat_grant(recipe, "ask", Phase.EVALUATE, [deployment, *models], rest.gate, calls_allowed))
     sheet.add(Phase.EVALUATE, "inference", text, amount, slowest)
 
 
@@ -186,12 +187,13 @@ def price_deployment(sheet: Sheet, recipe: Recipe, options: list[Candidate], gat
     calls = [requests.final_deployment(recipe, candidate) for candidate in options]
     sheet.grants.append(grant_of(calls, gate, Phase.DEPLOY, text, amount.high or Decimal(0), max_hours=hours))
     name = requests.deployment_name(recipe, calls[0])
-    sheet.grants.append(_chat_grant(recipe, "ask-deployed", Phase.DEPLOY, [name], gate, 100))
+    sheet.grants.append(chat_grant(recipe, "ask-deployed", Phase.DEPLOY, [name], gate, 100))
     speeds = [base.throughput.startup_seconds for base in recipe.bases if base.throughput]
     sheet.add(Phase.DEPLOY, "deployment", text, amount, max(speeds) if speeds else None)
 
 
-def _chat_grant(recipe: Recipe, step: str, phase: Phase, models: list[str], gate: Gate, calls: int) -> GrantSpec:
+def chat_grant(recipe: Recipe, step: str, phase: Phase, models: list[str], gate: Gate, calls: int) -> GrantSpec:
+    """Greedy answers of the session's own models, none longer than the recipe allows."""
     rules = {
         "body.messages": Rule(max_bytes=MESSAGE_BYTES),
         "body.tools": Rule(max_bytes=MESSAGE_BYTES),

@@ -19,7 +19,7 @@ from runner.planning.costing import Priced, evaluation_seconds, price
 from runner.planning.grid import MAX_PARALLEL, build_grid, default_epochs
 from runner.planning.label_facts import LabelFacts
 from runner.planning.pricing import Band, fit_band
-from runner.planning.recipe import Recipe
+from runner.planning.recipe import EvaluatorUse, Recipe
 from runner.planning.timing import SCALE_TO_ZERO_SECONDS
 from runner.planning.values import list_values
 
@@ -49,6 +49,8 @@ class Inputs:
     """What the planner's own model has cost."""
     labels: LabelFacts | None = None
     """Of a classification."""
+    evaluator: EvaluatorUse | None = None
+    """Where answers are scored by one."""
 
 
 class Draft(NamedTuple):
@@ -82,7 +84,7 @@ class Form(NamedTuple):
 
 def draft_plan(inputs: Inputs) -> Draft:
     """The plan of a supervised fine-tuning. Raises FailedPrecondition when even the smallest is over budget."""
-    return draft_with(Form(choose, resolve, price, _fields), inputs)
+    return draft_with(Form(choose, resolve, price, plan_fields), inputs)
 
 
 def draft_with(form: Form, inputs: Inputs) -> Draft:
@@ -207,7 +209,8 @@ def _assemble(inputs: Inputs, recipe: Recipe, priced: Priced, budget: Decimal | 
     return Plan.model_validate(shared | fields)
 
 
-def _fields(inputs: Inputs, recipe: Recipe, band: str, done: list[str]) -> dict[str, Any]:
+def plan_fields(inputs: Inputs, recipe: Recipe, band: str, done: list[str]) -> dict[str, Any]:
+    """What a plan of supervised fine-tuning says beside what all plans say."""
     skipped = {} if recipe.sweep else {Phase.SWEEP: _no_sweep(inputs.intent, done)}
     return {
         "workflow": "sft",

@@ -1,4 +1,4 @@
-"""Answers to questions, from what the platform and the ledger say now [A15, A20]. What is not known is said to be so."""
+"""Answers to questions, from what the platform and the ledger say now [A15, A20]; what is not known is said so."""
 
 import re
 from collections.abc import Callable

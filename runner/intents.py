@@ -43,8 +43,11 @@ def _outlived(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     moves = bool(new.get("workflow") and new.get("train_dataset"))
     if moves and old.get("train_dataset") not in (None, new["train_dataset"]):
         names += _OF_ONE_DATASET
-    if new.get("skip_sweep") is None and (new.get("lora_ranks") or new.get("learning_rates")):
+    listed = bool(new.get("lora_ranks") or new.get("learning_rates"))
+    if new.get("skip_sweep") is None and (listed or new.get("grid")):
         names.append("skip_sweep")
+    if listed != bool(new.get("grid")):
+        names += ["grid"] if listed else ["lora_ranks", "learning_rates"]
     if new.get("benchmark_only") is None and new.get("workflow"):
         names.append("benchmark_only")
     return names

@@ -83,6 +83,12 @@ class QuestionReply(Wire):
     answered: bool
 
 
+class StopJobs(Wire):
+    """Which of the session's own jobs to stop, by their resource names; none named means all."""
+
+    jobs: list[str] = Field(default_factory=list, max_length=100)
+
+
 class StoppedJobs(Wire):
     """The session's jobs, each with what was done to it."""
 

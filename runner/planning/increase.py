@@ -50,6 +50,8 @@ class Stopped:
     values: Callable[[Recipe, dict[str, Any], str, str], list[PlanValue]]
     asked: frozenset[str] = frozenset()
     """Labels of the models whose answers are kept."""
+    pruned: frozenset[str] = frozenset()
+    """IDs of the candidates that successive halving stopped: they are not trained again."""
 
 
 class _Choice(NamedTuple):
@@ -161,7 +163,8 @@ def _band(stopped: Stopped) -> Band:
 def _rest(stopped: Stopped, recipe: Recipe) -> Rest:
     """What is still to do, from the phase that stopped on."""
     if stopped.phase is Phase.SWEEP:
-        left = [candidate for candidate in recipe.candidates if candidate.id not in stopped.finished]
+        kept = {*stopped.finished, *stopped.pruned}
+        left = [candidate for candidate in recipe.candidates if candidate.id not in kept]
         gate = "promotion" if recipe.sweep else "plan_approval"
         return Rest(left if recipe.sweep else [], recipe.candidates, recipe.final, True, gate, asked=stopped.asked)
     training = recipe.final and stopped.phase is Phase.TRAIN

@@ -87,6 +87,9 @@ class Recipe(BaseModel):
     slowness: dict[str, float] = {}
     """By base model: how many times longer than the platform's speed says its training was measured to take."""
 
+    prune: bool = False
+    """Whether successive halving stops the weaker candidates."""
+
     workflow: str = "sft"
     task: LabelTask | None = None
     """Set when the workflow is classification."""

@@ -10,6 +10,7 @@ from runner.planning.choices import FIRST_HOUR, Choices
 from runner.planning.draft import Draft, Form, Inputs, draft_with, no_sweep, resolve, split_text
 from runner.planning.grid import build_pair_grid, default_epochs
 from runner.planning.label_costing import hours_for
+from runner.planning.offers import Offer
 from runner.planning.pair_costing import measuring_seconds, price_pairs
 from runner.planning.recipe import PairTask, Recipe
 from runner.planning.values import list_pair_values
@@ -30,7 +31,12 @@ def draft_preference(inputs: Inputs, longer: float, known: list[str]) -> Draft:
     def fields(inputs: Inputs, recipe: Recipe, band: str, done: list[str]) -> dict[str, Any]:
         return _fields(inputs, recipe, band, done) | {"preference": _preference(inputs, recipe, longer, known)}
 
-    return draft_with(Form(_choose, _resolve, price_pairs, fields), inputs)
+    return draft_with(Form(_choose, _resolve, price_pairs, fields, _no_offers), inputs)
+
+
+def _no_offers(intent: dict[str, Any], choices: Choices) -> list[Offer]:
+    """Of what other sweeps could be, nothing fits: rank is fixed, and losses with another beta cannot be compared."""
+    return []
 
 
 def goal_of(intent: dict[str, Any]) -> Goal | None:
@@ -71,7 +77,13 @@ def _resolve(inputs: Inputs, choices: Choices) -> Recipe:
     whole = recipe.sample.name == recipe.train.name
     reason = recipe.final_reason or (SWEEP_IS_TRAINING if recipe.sweep and whole else "")
     recipe = recipe.model_copy(
-        update={"workflow": "preference", "pairs": task, "final": not reason, "final_reason": reason}
+        update={
+            "workflow": "preference",
+            "pairs": task,
+            "final": not reason,
+            "final_reason": reason,
+            "prune": False,  # losses with another beta cannot be compared
+        }
     )
     tuned = {base.name: sum(one.base_model == base.name for one in recipe.candidates) for base in recipe.bases}
     hours = max(hours_for(_seconds(recipe, base, tuned[base.name])) for base in recipe.bases)

@@ -22,13 +22,18 @@ from runner.sandbox.watchdog import guard_memory
 
 
 class EvaluatorCall(BaseModel):
-    """Python source, and the function of it that is called once with `input`."""
+    """Python source, and the function of it that is called once with `input`.
+
+    With `row_seconds` it is called once for each argument list in `input`, and what goes wrong in one call (it raises,
+    takes longer, returns what is not JSON) is that call's result alone; see runner.sandbox.evaluate.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     source: str
     function: str = "evaluate"
     input: JsonValue
+    row_seconds: float | None = None
 
 
 class Evaluation(NamedTuple):

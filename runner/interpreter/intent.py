@@ -7,7 +7,15 @@ from pydantic import BaseModel, ConfigDict, Field
 Workflow = Literal["sft", "preference", "classification", "evaluator", "question", "unsupported"]
 Evaluation = Literal["validation_loss", "evaluator", "generated", "rubric"]
 Unsupported = Literal[
-    "rft_training", "custom_loss", "training_loop", "hotload", "full_parameter", "destructive", "unknown_method"
+    "rft_training",
+    "custom_loss",
+    "training_loop",
+    "hotload",
+    "full_parameter",
+    "destructive",
+    "unknown_method",
+    "unattended",
+    "submit_only",
 ]
 ReplyDecision = Literal["approve", "revise", "reject", "question", "unclear"]
 

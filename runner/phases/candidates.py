@@ -6,7 +6,7 @@ from langgraph.types import Command
 
 from pilotlight.errors import PilotlightError
 from pilotlight.plan import Candidate, Phase, Stop
-from runner import datasets, results
+from runner import datasets, heldout, results
 from runner.halving import Halving
 from runner.jobs import JobResult, JobStart, TooManyFailures, failed_parts, try_jobs
 from runner.limits import ask_for_more, to_trouble
@@ -38,6 +38,7 @@ def train_candidates(
     if stops := [Stop.model_validate(result.stop) for result in new if result.stop]:
         return ask_for_more(Phase.SWEEP, stops)
     ended = [result for result in results.load_jobs(turn, recipe) if result.label != "final"]
+    heldout.keep(turn, recipe, ended)
     if not any(result.done for result in ended):
         reasons = "; ".join(f"{result.label}: {result.message or result.state}" for result in ended)
         return to_trouble(Phase.SWEEP, f"No candidate finished. {reasons}", failed_parts(ended))

@@ -10,7 +10,7 @@ from langgraph.types import Command
 
 import prompts
 from pilotlight.plan import Candidate, Phase
-from runner import results, serving
+from runner import heldout, results, serving
 from runner.data.rows import answer_of, chat_of, prompt_of, read_lines
 from runner.data.split import choose_sample
 from runner.jobs import JobResult
@@ -57,6 +57,8 @@ def run_with(turn: Turn, state: State, score: Callable[[Turn, Recipe, Candidate]
         return stop_phase(turn, Phase.EVALUATE, "evaluation", name, error)
     job = winning_job(turn, recipe, candidate)
     found = {"base_loss": _base_loss(turn, recipe, job), "tuned_loss": job.eval_loss, "loss": job.loss, **scores}
+    if rows := heldout.load(turn, recipe).get(job.label):
+        found |= {"losses": {"base": rows.base_loss, "tuned": rows.loss, "change": rows.change}}
     results.save(turn, recipe, "evaluation", found)
     text = prompts.render("evaluation.md.j2", found=found, recipe=recipe)
     turn.workspace.write_text("outputs/evaluation.md", text)

@@ -10,6 +10,7 @@ with that number as `score`.
 import importlib.util
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,8 @@ def load(files: dict[str, str], entry: str) -> Callable[..., Any]:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, "utf-8")
     path, _, name = entry.partition("::")
+    # Eval Protocol's client library would ask the network for prices, in a thread that its own imports race with.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     sys.path[:0] = [str((root / path).parent), str(root)]
     spec = importlib.util.spec_from_file_location(Path(path).stem, root / path)
     if spec is None or spec.loader is None or not (root / path).is_file():

@@ -15,7 +15,6 @@ from pilotlight.errors import PermissionDenied
 from pilotlight.identity import Principal, authenticate, bearer_of
 from pilotlight.settings import Settings
 
-
 EVALUATORS_AT_ONCE = 2
 """Sandboxes of evaluators at a time, of all sessions of this process; further ones wait."""
 

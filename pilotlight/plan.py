@@ -257,6 +257,8 @@ class Plan(Wire):
     increase: Increase | None = None
     """Set when this plan asks for more, for the rest of an approved one."""
     classification: Classification | None = None
+    packages: list[str] = Field(default_factory=list)
+    """Pinned packages that approval allows to be installed for the evaluator: `name==version`."""
 
     @model_validator(mode="after")
     def _check_grant_ids(self) -> Self:
@@ -281,6 +283,8 @@ class Plan(Wire):
         for later in ("increase", "classification"):  # plans from before there were these keep their hash
             if document[later] is None:
                 del document[later]
+        if not document["packages"]:
+            del document["packages"]
         return canonical_json(document)
 
     def digest(self) -> str:

@@ -83,6 +83,12 @@ class QuestionReply(Wire):
     answered: bool
 
 
+class StopJobs(Wire):
+    """Which of the session's own jobs to stop, by their resource names; none named means all."""
+
+    jobs: list[str] = Field(default_factory=list, max_length=100)
+
+
 class StoppedJobs(Wire):
     """The session's jobs, each with what was done to it."""
 
@@ -108,7 +114,7 @@ class EvaluateRequest(Wire):
 
 
 class EvaluatedValue(Wire):
-    """What one call returned, or why it did not. Nothing of it is to be trusted; `seconds` is what it says of itself."""
+    """What one call returned, or why it did not. It is foreign code that says so, `seconds` included."""
 
     value: Any = None
     error: str = ""

@@ -160,6 +160,9 @@ class Gateway:
             return Response(admission.effect.response, admission.effect.code, media_type="application/json")
         number = admission.held.reservation if admission.held else None
         sent = Sent(principal, call, key, admission)
+        if admission.concluded:
+            await drain(incoming)
+            return await self._adopt(sent, verdict)
         if time.monotonic() - started > _FROZEN_SECONDS:
             self._check_turn(sent)
         if number is None:
@@ -208,19 +211,25 @@ class Gateway:
         reach(Point.CONTROL_CALL_ANSWERED)
         headers = upstream.visible_headers(response)
         if code == 409 and sent.again and sent.call.route.action == "create":
-            body, code, headers = (
-                await adopt(sent, self.platform, self.store),
-                200,
-                {"content-type": "application/json"},
-            )
+            return await self._adopt(sent, verdict)
         if code < 300:
-            await self.store.durable(lambda db: write_success(db, sent, code, body))
-            reach(Point.CONTROL_OUTCOME_COMMITTED)
+            await self._write_success(sent, code, body)
         elif refused_for_sure(code) and not sent.again:
             await self._write_refusal(sent)
         await self._tell(sent.principal, verdict, "allowed", "", sent.admission, code)
         headers.pop("content-length", None)
         return Response(body, code, headers)
+
+    async def _adopt(self, sent: Sent, verdict: Verdict) -> Response:
+        """The answer of an earlier try, read from what it created: nothing is sent again."""
+        body = await adopt(sent, self.platform, self.store)
+        await self._write_success(sent, 200, body)
+        await self._tell(sent.principal, verdict, "allowed", "", sent.admission, 200)
+        return Response(body, 200, media_type="application/json")
+
+    async def _write_success(self, sent: Sent, code: int, body: bytes) -> None:
+        await self.store.durable(lambda db: write_success(db, sent, code, body))
+        reach(Point.CONTROL_OUTCOME_COMMITTED)
 
     async def _ask_model(self, sent: Sent, verdict: Verdict, incoming: Incoming) -> Response:
         """CreatePlannerMessage: the planner's own model, whose key only the gateway has."""

@@ -235,6 +235,17 @@ class Classification(Wire):
     """Which of the base models is tuned."""
 
 
+class PlanOffer(Wire):
+    """Another form of the plan that can be had for the asking, and what all of it would cost then."""
+
+    words: str
+    """What to reply for it."""
+    text: str
+    expected: Decimal = Field(ge=0)
+    high: Decimal = Field(ge=0)
+    seconds: float | None = None
+
+
 class Plan(Wire):
     """Everything the user approves, and nothing else."""
 
@@ -257,6 +268,7 @@ class Plan(Wire):
     increase: Increase | None = None
     """Set when this plan asks for more, for the rest of an approved one."""
     classification: Classification | None = None
+    offers: list[PlanOffer] = Field(default_factory=list)
     packages: list[str] = Field(default_factory=list)
     """Pinned packages that approval allows to be installed for the evaluator: `name==version`."""
 
@@ -280,11 +292,9 @@ class Plan(Wire):
     def canonical(self) -> str:
         """Canonical JSON: sorted keys, no spaces, decimals as strings."""
         document = self.model_dump(mode="json", by_alias=True)
-        for later in ("increase", "classification"):  # plans from before there were these keep their hash
-            if document[later] is None:
+        for later in ("increase", "classification", "offers", "packages"):  # plans from before these keep their hash
+            if not document[later]:
                 del document[later]
-        if not document["packages"]:
-            del document["packages"]
         return canonical_json(document)
 
     def digest(self) -> str:

@@ -54,7 +54,7 @@ def code(text: object, limit: int = 80) -> str:
     return "`" + _one_line(text, limit).replace("`", "'").replace("|", "¦") + "`"
 
 
-def _one_line(text: object, limit: int) -> str:
+def _one_line(text: object, limit: int = 300) -> str:
     visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(text))
     short = " ".join(visible.split())
     return short if len(short) <= limit else short[: limit - 1] + "…"
@@ -105,6 +105,11 @@ def literal(value: object) -> str:
     return text.replace("`", "\\x60").replace("\n", "\n    ")
 
 
+def code_literal(value: object) -> str:
+    """A Python literal at the left margin of a generated program; whatever is in it, it is only a value."""
+    return pprint.pformat(value, width=100, sort_dicts=False)
+
+
 def _load(name: str) -> str | None:
     path = resources.files("prompts").joinpath(name)
     return path.read_text(encoding="utf-8") if path.is_file() else None
@@ -125,6 +130,8 @@ def _environment() -> Environment:
         code=code,
         value=_value,
         literal=literal,
+        code_literal=code_literal,
+        line=_one_line,
         short=lambda name: str(name).rsplit("/", 1)[-1],
     )
     return environment

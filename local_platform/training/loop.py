@@ -199,6 +199,8 @@ class Loop:
         elif position.best_loss is None or loss < position.best_loss:
             position.best_loss, position.best_step, self.best = loss, position.step, adapter_state(self._model)
             position.best_measures = others
+        if position.step in self._ends:
+            position.epoch_losses[f"{self._epoch():g}"] = loss
         position.record = loss if position.record is None else min(position.record, loss)
         position.eval_loss, position.evaluated_step, position.eval_measures = shown["loss"], position.step, others
         outputs.metrics.add(row)
@@ -222,7 +224,7 @@ class Loop:
         numbers.step, numbers.total_steps, numbers.epoch = position.step, self.total, self._epoch()
         numbers.percent = 100 * position.tokens / self._total_tokens
         numbers.loss, numbers.eval_loss = position.loss, position.eval_loss
-        numbers.measures = position.shown_measures()
+        numbers.measures, numbers.epoch_losses = position.shown_measures(), position.epoch_losses
         numbers.tokens, numbers.trained_tokens = position.tokens, position.trained_tokens
         numbers.eta_seconds = self._clock.remaining(self._total_tokens - position.tokens, self._evaluations_left())
         numbers.speed = self._clock.speed(self._evaluator.tokens if self._evaluator else 0)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from pilotlight.errors import FailedPrecondition
+from pilotlight.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from runner.turn import Turn
 
 _ROWS_AT_ONCE = 200
@@ -42,7 +42,7 @@ def score(turn: Turn, source: str, cases: Sequence[Case], requirements: Sequence
         rows = [{"row": case.row, "completion": case.completion} for case in cases[at : at + _ROWS_AT_ONCE]]
         try:
             reply = turn.client.post(_PATH, {"source": source, "rows": rows, "requirements": [*requirements]})
-        except FailedPrecondition as error:
+        except (FailedPrecondition, InvalidArgument, ResourceExhausted) as error:
             raise EvaluatorUnfit(error.message, hint=error.hint) from error
         scores += [_read(result) for result in reply["results"]]
     return scores

@@ -47,6 +47,10 @@ class Intent(BaseModel):
     hp_samples: int | None = None
     max_parallel_jobs: int | None = None
     skip_sweep: bool | None = None
+    prune: bool | None = None
+    """Whether the weaker candidates are stopped on the way (successive halving)."""
+    grid: Literal["usual", "separated", "full"] | None = None
+    """How rank and learning rate vary: together, each alone, or in all combinations."""
     skip_final_training: bool | None = None
     benchmark_only: bool | None = None
     train_fraction: float | None = None

@@ -5,6 +5,7 @@ from langgraph.types import Command
 from pilotlight.errors import PilotlightError
 from pilotlight.plan import Phase, Stop
 from runner import datasets, results
+from runner.halving import Halving
 from runner.jobs import JobResult, JobStart, TooManyFailures, failed_parts, try_jobs
 from runner.limits import ask_for_more, to_trouble
 from runner.planning import requests
@@ -18,9 +19,11 @@ def train_candidates(turn: Turn, recipe: Recipe) -> list[JobResult] | Command[st
     Else where to go: to the question for more at a limit, to trouble when too many or all of them failed.
     """
     datasets.publish(turn, [recipe.sample, recipe.heldout])
-    finished = {result.label for result in results.load_jobs(turn, recipe) if result.done}
+    kept = results.load_jobs(turn, recipe)
+    finished = {result.label for result in kept if result.done or result.pruned}
+    halving = Halving(turn, recipe, kept) if recipe.prune else None
     starts = [JobStart(c.id, requests.candidate_job(recipe, c)) for c in recipe.candidates if c.id not in finished]
-    new = try_jobs(turn, starts, recipe.max_parallel)
+    new = try_jobs(turn, starts, recipe.max_parallel, halving)
     if isinstance(new, PilotlightError):
         ended = list(new.results) if isinstance(new, TooManyFailures) else []
         results.save_jobs(turn, recipe, ended)

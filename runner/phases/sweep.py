@@ -34,9 +34,14 @@ def run(turn: Turn, state: State) -> Command[str]:
     turn.workspace.write_text("outputs/scoreboard.md", scoreboard(recipe, ended, verdict))
     turn.artifact("outputs/scoreboard.md", "Scoreboard of the sweep")
     turn.cost(f"{generation}/sweep")
-    done = sum(result.done for result in ended)
-    turn.phase(Phase.SWEEP, "completed", generation, summary=f"{done} of {len(ended)} candidates finished")
+    turn.phase(Phase.SWEEP, "completed", generation, summary=_summary(ended))
     return Command(goto="promotion_propose", update={"winner": verdict.winner})
+
+
+def _summary(ended: list[JobResult]) -> str:
+    done, pruned = sum(result.done for result in ended), sum(result.pruned is not None for result in ended)
+    stopped = f", {pruned} stopped by successive halving" if pruned else ""
+    return f"{done} of {len(ended)} candidates finished{stopped}"
 
 
 def board_of(turn: Turn, recipe: Recipe) -> str:
@@ -47,7 +52,7 @@ def board_of(turn: Turn, recipe: Recipe) -> str:
 
 def scoreboard(recipe: Recipe, ended: list[JobResult], verdict: Verdict) -> str:
     """The table of candidates, best first, with the base model's loss and the verdict."""
-    ranked = sorted(ended, key=lambda result: (result.eval_loss is None, result.eval_loss or 0.0))
+    ranked = sorted(ended, key=lambda result: (not result.done, result.eval_loss is None, result.eval_loss or 0.0))
     base = next((result.base_loss for result in ended if result.base_loss is not None), None)
     return prompts.render(
         "scoreboard.md.j2", recipe=recipe, ranked=ranked, base_loss=base, verdict=verdict, heldout=recipe.heldout

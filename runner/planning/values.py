@@ -4,8 +4,10 @@ from typing import Any, Literal
 
 from pilotlight.plan import PlanValue, Scalar
 from runner.planning.catalogue import BaseFacts
+from runner.planning.grid import moves_together
 from runner.planning.recipe import Recipe
 from runner.planning.timing import SCALE_TO_ZERO_SECONDS
+from runner.scoring.halving import list_rungs
 
 FEW_STEPS = 150
 Origin = Literal["set", "default", "unknown"]
@@ -95,6 +97,7 @@ def _training_values(recipe: Recipe, intent: dict[str, Any]) -> list[PlanValue]:
         _value("learning_rates", "Learning rates", rates, _origin(intent, "learning_rates")),
     ]
     if recipe.sweep:
+        rows += _sweep_values(recipe, intent)
         epochs = recipe.candidates[0].epochs
         rows.append(_value("sweep_epochs", "Epochs in the sweep", epochs, _origin(intent, "epochs"), formula))
         parallel = _origin(intent, "max_parallel_jobs")
@@ -104,6 +107,26 @@ def _training_values(recipe: Recipe, intent: dict[str, Any]) -> list[PlanValue]:
         label = "Epochs on the full training side"
         rows.append(_value("epochs", label, recipe.final_epochs, _origin(intent, "epochs"), formula))
     return rows
+
+
+def _sweep_values(recipe: Recipe, intent: dict[str, Any]) -> list[PlanValue]:
+    """Whether the grid tells rank and learning rate apart, and whether weak candidates are stopped."""
+    together, note = moves_together(recipe.candidates), ""
+    if together:
+        note = "so the sweep cannot tell which of the two made the difference"
+    shape = "rank and learning rate move together" if together else "rank and learning rate vary apart"
+    rungs = list_rungs(max(candidate.epochs for candidate in recipe.candidates))
+    halving, told = "off", "every candidate is trained to its end"
+    if recipe.prune and rungs:
+        halving = f"the weaker half is stopped after {', '.join(map(str, rungs))} epochs"
+        told = "by validation loss, among candidates of one base model; what a stopped one has left is not spent"
+    elif recipe.prune:
+        told = "it has no effect: candidates are trained for one epoch only"
+    origin = "set" if intent.get("prune") is not None else "default"
+    return [
+        _value("grid", "Grid", shape, _origin(intent, "grid"), note),
+        _value("prune", "Successive halving", halving, origin, told),
+    ]
 
 
 def _steps(recipe: Recipe) -> PlanValue:

@@ -103,9 +103,13 @@ class EvaluatedRow(Wire):
 
 
 class EvaluateRequest(Wire):
-    """Foreign source whose function `evaluate(row, completion)` is to be called for each row, in its own sandbox."""
+    """Foreign source whose function `evaluate(row, completion)` is to be called for each row, in its own sandbox.
+
+    `requirements` are pinned packages that it gets instead of Pilotlight's.
+    """
 
     source: str = Field(min_length=1, max_length=256 << 10)
+    requirements: list[str] = Field(default_factory=list[str], max_length=100)
     rows: list[EvaluatedRow] = Field(min_length=1, max_length=500)
 
 

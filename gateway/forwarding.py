@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from gateway import effects, fence, planner_request, upstream
+from gateway import effects, fence, planner_request, sources, upstream
 from gateway.admission import MAX_KEY, Admission, admit, record, refusal, turn_is_over
 from gateway.adoption import adopt
 from gateway.client import Answer, NotSent, PlatformClient
@@ -41,6 +41,11 @@ from pilotlight.settings import Settings
 
 log = logging.getLogger(__name__)
 _FROZEN_SECONDS = 1.0
+DOWNLOADS = {
+    "DownloadDataset": (":getDownloadEndpoint", "application/jsonl"),
+    "DownloadEvaluatorSource": (":getSourceCodeSignedUrl", "application/gzip"),
+}
+"""Methods that the gateway answers with what signed URLs lead to: where to ask for them, and what is behind them."""
 
 
 class Gateway:
@@ -171,10 +176,10 @@ class Gateway:
     async def _send(self, sent: Sent, verdict: Verdict, incoming: Incoming) -> Response:
         if sent.call.route.method == planner_request.METHOD:
             return await self._ask_model(sent, verdict, incoming)
-        if sent.call.route.surface == "gateway":
+        if sent.call.route.method in DOWNLOADS:
             return await self._download(sent, verdict)
         try:
-            response = await self.platform.send(sent.call, *upload_parts(sent.call, incoming))
+            response = await self._forward(sent.call, incoming)
         except NotSent:
             if not sent.again:
                 await self._write_refusal(sent)
@@ -187,6 +192,11 @@ class Gateway:
                 return await self._relay_refusal(sent, response)
             return await upstream.relay(response)
         return await self._conclude(sent, verdict, response)
+
+    async def _forward(self, call: Call, incoming: Incoming) -> Answer:
+        if call.route.method == sources.UPLOAD:
+            return await sources.upload(self.platform, call)
+        return await self.platform.send(call, *upload_parts(call, incoming))
 
     async def _relay_refusal(self, sent: Sent, response: Answer) -> Response:
         """Pass an error on; only what certainly did not happen is given back."""
@@ -228,9 +238,9 @@ class Gateway:
         return response
 
     async def _download(self, sent: Sent, verdict: Verdict) -> Response:
-        """DownloadDataset: the sandbox has no network, so the gateway follows the signed URLs [A78]."""
-        path = upstream.path_of(sent.call).removesuffix(":download") + ":getDownloadEndpoint"
-        response = await self.platform.get(path)
+        """The sandbox has no network, so the gateway follows the signed URLs [A78]."""
+        endpoint, media_type = DOWNLOADS[sent.call.route.method]
+        response = await self.platform.get(upstream.path_of(sent.call).partition(":")[0] + endpoint)
         await self._tell(sent.principal, verdict, "allowed", "", sent.admission, response.status_code)
         if response.status_code != 200:
             raise error_of(response.status_code, response.content)
@@ -238,7 +248,7 @@ class Gateway:
         if not isinstance(urls, dict) or not urls:
             raise Internal(f"The platform named no files for {sent.call.resource}.")
         files = [self.platform.fetch_signed(urls[name]) for name in sorted(urls)]
-        return StreamingResponse(await join_files(files), media_type="application/jsonl")
+        return StreamingResponse(await join_files(files), media_type=media_type)
 
     async def _write_refusal(self, sent: Sent) -> None:
         if sent.key:

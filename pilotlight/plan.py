@@ -304,6 +304,8 @@ class Plan(Wire):
     classification: Classification | None = None
     preference: Preference | None = None
     offers: list[PlanOffer] = Field(default_factory=list)
+    packages: list[str] = Field(default_factory=list)
+    """Pinned packages that approval allows to be installed for the evaluator: `name==version`."""
 
     @model_validator(mode="after")
     def _check_grant_ids(self) -> Self:
@@ -326,7 +328,8 @@ class Plan(Wire):
         """Canonical JSON: sorted keys, no spaces, decimals as strings."""
         document = self.model_dump(mode="json", by_alias=True)
         # plans from before there were these keep their hash
-        for part, later in ((document, ("increase", "classification", "preference", "offers")), *_betas(document)):
+        newer = (document, ("increase", "classification", "preference", "offers", "packages"))
+        for part, later in (newer, *_betas(document)):
             for name in later:
                 if not part[name]:
                     del part[name]

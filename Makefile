@@ -11,7 +11,8 @@ POSTGRES_SAMPLE := tests/unit/database tests/contracts/postgres tests/unit/gatew
 	tests/unit/gateway/test_store_quick.py tests/unit/agent/test_journal.py tests/unit/agent/test_turns.py \
 	tests/contracts/agent/test_session_flow.py
 
-.PHONY: demo demo-classification demo-evaluator up test test-slow test-postgres test-postgres-sample postgres mutants adversary \
+.PHONY: demo demo-classification demo-preference demo-evaluator up test test-slow test-postgres test-postgres-sample \
+	postgres mutants adversary \
 	crashes check doctor bubblewrap clean help
 
 help:  ## what there is
@@ -25,6 +26,9 @@ demo-classification: $(STAMP) bubblewrap  ## base models measured, the strongest
 
 demo-evaluator: $(STAMP) bubblewrap  ## an evaluator written from the data, then a fine-tune whose winner it chooses
 	$(RUN)/pilotlight demo --workflow evaluator
+
+demo-preference: $(STAMP) bubblewrap  ## pairs of answers, a sweep of DPO, the comparison, a deployed model
+	$(RUN)/pilotlight demo --workflow preference
 
 up: $(STAMP) bubblewrap  ## start the agent and the embedded platform on this machine
 	$(RUN)/pilotlight up
@@ -47,8 +51,9 @@ mutants: $(STAMP) bubblewrap postgres  ## take each protection away and see a te
 adversary: $(STAMP) bubblewrap  ## 2,000 sessions of a planner that calls anything with anything
 	$(RUN)/python -m tests.adversary --sessions 2000 --seed 1
 
-crashes: $(STAMP) bubblewrap  ## 3,000 kills and everything else that goes wrong, checked
+crashes: $(STAMP) bubblewrap postgres  ## 3,000 kills and everything else that goes wrong, checked, on both databases
 	$(RUN)/python -m tests.crashes --scenario all --kills 3000 --seed 1
+	$(RUN)/python -m tests.crashes --scenario all --kills 3000 --seed 1 --database postgres
 
 check: $(STAMP)  ## style, types, import rules, docs
 	$(RUN)/ruff format --check .

@@ -85,6 +85,12 @@ class QuestionReply(Wire):
     answered: bool
 
 
+class StopJobs(Wire):
+    """Which of the session's own jobs to stop, by their resource names; none named means all."""
+
+    jobs: list[str] = Field(default_factory=list, max_length=100)
+
+
 class StoppedJobs(Wire):
     """The session's jobs, each with what was done to it."""
 
@@ -99,9 +105,13 @@ class EvaluatedRow(Wire):
 
 
 class EvaluateRequest(Wire):
-    """Foreign source whose function `evaluate(row, completion)` is to be called for each row, in its own sandbox."""
+    """Foreign source whose function `evaluate(row, completion)` is to be called for each row, in its own sandbox.
+
+    `requirements` are pinned packages that it gets instead of Pilotlight's.
+    """
 
     source: str = Field(min_length=1, max_length=256 << 10)
+    requirements: list[str] = Field(default_factory=list[str], max_length=100)
     rows: list[EvaluatedRow] = Field(min_length=1, max_length=500)
 
 

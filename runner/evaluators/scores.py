@@ -31,8 +31,8 @@ class Score(NamedTuple):
     seconds: float = 0.0
 
 
-def score(turn: Turn, source: str, cases: Sequence[Case]) -> list[Score]:
-    """The scores in the order of the cases.
+def score(turn: Turn, source: str, cases: Sequence[Case], requirements: Sequence[str] = ()) -> list[Score]:
+    """The scores in the order of the cases. `requirements` are packages that an approved plan names.
 
     Raises EvaluatorUnfit when the code as a whole cannot be run: it does not compile, ends its process, or needs more
     time or memory than an evaluator may have.
@@ -41,7 +41,7 @@ def score(turn: Turn, source: str, cases: Sequence[Case]) -> list[Score]:
     for at in range(0, len(cases), _ROWS_AT_ONCE):
         rows = [{"row": case.row, "completion": case.completion} for case in cases[at : at + _ROWS_AT_ONCE]]
         try:
-            reply = turn.client.post(_PATH, {"source": source, "rows": rows})
+            reply = turn.client.post(_PATH, {"source": source, "rows": rows, "requirements": [*requirements]})
         except (FailedPrecondition, InvalidArgument, ResourceExhausted) as error:
             raise EvaluatorUnfit(error.message, hint=error.hint) from error
         scores += [_read(result) for result in reply["results"]]

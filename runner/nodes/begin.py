@@ -13,17 +13,22 @@ from runner.turn import Turn
 
 
 def begin(turn: Turn, state: State) -> Command[str]:
-    """Merge new instructions into the intent. To inspect, or to clarify, or (a mere question) to the end."""
+    """Merge new instructions into the intent. To inspect, or to clarify, or (a mere question) to the end.
+
+    A question that something else was said after is answered on the way.
+    """
     fresh, seen = unread(turn, state), len(turn.context.said())
     intent = state.get("intent", {})
     retry = retry_of(state)
     if retry and fresh and not any(changes_of(intent, read_text(text)) for text in fresh):
         return Command(goto=retry.goto, update={**as_update(retry), "seen": seen})
-    for text in fresh:
+    for number, text in enumerate(fresh, 1):
+        if number > 1 and (asked := intent.get("question")):
+            turn.say(catalogue_answers.answer(turn, str(asked)), f"answer/{seen - len(fresh) + number - 1}")
         intent = merge(intent, read_text(text))
     update: State = {"graph_version": GRAPH_VERSION, "seen": seen, "intent": intent, "clarify": {}, "trouble": {}}
     update |= next_generation(state)
-    if intent.get("workflow") == "question":
+    if intent.get("question"):
         return Command(goto="answer", update=update)
     reason = clarify_reason(intent)
     if reason:
@@ -55,7 +60,7 @@ def _evaluation_reason(intent: dict[str, object]) -> str:
     evaluation, evaluator = intent.get("evaluation"), intent.get("evaluator")
     if evaluation in (None, "validation_loss") or intent.get("workflow") == "evaluator":
         return ""
-    if evaluation == "rubric" or intent.get("workflow") == "classification":
+    if evaluation == "rubric" or intent.get("workflow") in ("classification", "preference"):
         return "evaluation"
     if evaluation == "generated" or evaluator == SOURCE:
         return ""

@@ -1,0 +1,97 @@
+"""Delta learning: a strong and a weak model answer the same prompts; the judged difference makes preference pairs."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from runner import serving
+from runner.judging.question import Answer, Question
+from runner.keeping import Record, Task, key_of, run_kept
+from runner.planning import judge_requests
+from runner.scoring.pairwise import Votes, decide
+from runner.turn import Turn
+
+
+class Prompt(NamedTuple):
+    """What models are asked: the messages, their tools, and the line of the dataset they are from."""
+
+    line: int
+    messages: list[dict[str, Any]]
+    tools: list[Any]
+
+
+COUNTS = ("prompts", "pairs", "strong", "ties", "invalid", "empty", "alike")
+"""How prompts end: `strong` of the `pairs` prefer the strong model's answer; `invalid`: a verdict cannot be read;
+`empty` and `alike` are pairs that no judge needs to see."""
+
+
+class Harvest(NamedTuple):
+    """The pairs as rows of a dataset, and how many prompts ended which way, by COUNTS."""
+
+    rows: list[dict[str, Any]]
+    counts: dict[str, int]
+
+
+def answers_path(label: str) -> str:
+    """The file of a model's answers, one line per prompt."""
+    return f"outputs/answers-{label}.jsonl"
+
+
+def generate(turn: Turn, label: str, address: str, prompts: Sequence[Prompt], most: int) -> list[Answer]:
+    """A model's answers of at most `most` tokens, kept as they come: a restart does not pay for one twice."""
+    tasks = [_task(turn, address, prompt, most) for prompt in prompts]
+    records = run_kept(turn, answers_path(label), tasks)
+    return [Answer(record["text"], record["finished"]) for record in records]
+
+
+def _task(turn: Turn, address: str, prompt: Prompt, most: int) -> Task:
+    body = judge_requests.answer_body(address, prompt.messages, prompt.tools, most)
+
+    def run() -> Record:
+        reply = serving.post(turn, serving.CHAT_PATH, body)
+        finished = reply["choices"][0].get("finish_reason") != "length"
+        asked = {"line": prompt.line, "model": address, "messages": prompt.messages}
+        return asked | {"text": serving.text_of(reply), "finished": finished}
+
+    return Task(key_of(prompt.line, body), run)
+
+
+def can_differ(question: Question) -> str:
+    """Why no judge needs to see a pair: `empty` where an answer says nothing, `alike` where both say the same."""
+    left, right = (" ".join(answer.text.split()) for answer in (question.left, question.right))
+    if not left or not right:
+        return "empty"
+    return "alike" if left == right else ""
+
+
+def harvest(prompts: Sequence[Prompt], questions: Sequence[Question], votes: Sequence[Votes | None]) -> Harvest:
+    """A row for each pair that both orders decide the same way; the strong model's answer is the left one.
+
+    `votes` has None for what no judge was asked.
+    """
+    counts: dict[str, int] = dict.fromkeys(COUNTS, 0)
+    rows: list[dict[str, Any]] = []
+    for prompt, question, pair in zip(prompts, questions, votes, strict=True):
+        counts["prompts"] += 1
+        outcome = decide(pair) if pair is not None else can_differ(question)
+        if outcome in ("left", "right"):
+            counts["pairs"] += 1
+            counts["strong"] += outcome == "left"
+            rows.append(_row(prompt, question if outcome == "left" else question.turned()))
+        else:
+            counts["ties" if outcome == "tie" else outcome] += 1
+    return Harvest(rows, counts)
+
+
+def _row(prompt: Prompt, question: Question) -> dict[str, Any]:
+    asked: dict[str, Any] = {"messages": prompt.messages} | ({"tools": prompt.tools} if prompt.tools else {})
+    return {
+        "input": asked,
+        "preferred_output": [{"role": "assistant", "content": question.left.text}],
+        "non_preferred_output": [{"role": "assistant", "content": question.right.text}],
+    }
+
+
+def as_lines(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as JSON lines."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

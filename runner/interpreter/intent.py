@@ -35,6 +35,9 @@ class Intent(BaseModel):
     sweep_base_models: bool | None = None
     preference_method: Literal["dpo", "orpo"] | None = None
     generate_pairs: bool | None = None
+    strong_model: str | None = None
+    weak_model: str | None = None
+    judge_model: str | None = None
     evaluation: Evaluation | None = None
     evaluator: str | None = None
     rubric: str | None = None

@@ -16,6 +16,7 @@ from runner.interpreter.labels import find_label_settings, find_labels
 from runner.interpreter.models import find_models
 from runner.interpreter.numbers import FINDERS
 from runner.interpreter.refusals import find_unsupported
+from runner.interpreter.roles import take_roles
 from runner.interpreter.text import negated, normalise
 
 _TUNING = (
@@ -84,12 +85,13 @@ def interpret(text: str) -> Intent:
 
 def find_fields(plain: str) -> dict[str, Any]:
     """Every field but workflow, from normalised text."""
+    roles, plain = take_roles(plain)
     datasets = find_datasets(plain)
     bare = re.sub(r"accounts/\S+", "NAME", plain)
     values: dict[str, Any] = {"train_dataset": datasets.train, "eval_dataset": datasets.evaluation}
     values["base_models"] = _only_models(plain) or find_models(plain) or None
     values |= {name: find(bare) for name, find in FINDERS.items()}
-    values |= find_evaluation(plain)
+    values |= find_evaluation(plain) | roles
     values["labels"] = find_labels(bare)
     values |= find_label_settings(bare)
     values["preference_method"] = _method(plain)

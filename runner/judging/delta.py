@@ -37,23 +37,32 @@ def answers_path(label: str) -> str:
     return f"outputs/answers-{label}.jsonl"
 
 
-def generate(turn: Turn, label: str, address: str, prompts: Sequence[Prompt], most: int) -> list[Answer]:
-    """A model's answers of at most `most` tokens, kept as they come: a restart does not pay for one twice."""
-    tasks = [_task(turn, address, prompt, most) for prompt in prompts]
-    records = run_kept(turn, answers_path(label), tasks)
+class Writer(NamedTuple):
+    """A model as it is asked: `model` is what it is, `address` what requests name, `most` the tokens it may write."""
+
+    label: str
+    model: str
+    address: str
+    most: int
+
+
+def generate(turn: Turn, writer: Writer, prompts: Sequence[Prompt]) -> list[Answer]:
+    """A model's answers, kept as they come: neither a restart nor another replica pays for one twice."""
+    tasks = [_task(turn, writer, prompt) for prompt in prompts]
+    records = run_kept(turn, answers_path(writer.label), tasks)
     return [Answer(record["text"], record["finished"]) for record in records]
 
 
-def _task(turn: Turn, address: str, prompt: Prompt, most: int) -> Task:
-    body = judge_requests.answer_body(address, prompt.messages, prompt.tools, most)
+def _task(turn: Turn, writer: Writer, prompt: Prompt) -> Task:
+    body = judge_requests.answer_body(writer.address, prompt.messages, prompt.tools, writer.most)
 
     def run() -> Record:
         reply = serving.post(turn, serving.CHAT_PATH, body)
         finished = reply["choices"][0].get("finish_reason") != "length"
-        asked = {"line": prompt.line, "model": address, "messages": prompt.messages}
+        asked = {"line": prompt.line, "model": writer.model, "messages": prompt.messages}
         return asked | {"text": serving.text_of(reply), "finished": finished}
 
-    return Task(key_of(prompt.line, body), run)
+    return Task(key_of(prompt.line, body | {"model": writer.model}), run)
 
 
 def can_differ(question: Question) -> str:

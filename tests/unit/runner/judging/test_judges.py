@@ -10,7 +10,7 @@ import prompts
 from pilotlight.dataset import scan
 from pilotlight.errors import PermissionDenied
 from runner.judging.court import hear, verdicts_path
-from runner.judging.delta import Prompt, answers_path, as_lines, can_differ, generate, harvest
+from runner.judging.delta import Prompt, Writer, answers_path, as_lines, can_differ, generate, harvest
 from runner.judging.model import LikelihoodJudge, WritingJudge, judging_prompt, read_verdict
 from runner.judging.question import Answer, Known, Question
 from runner.judging.rules import FormRule, ReferenceRule
@@ -60,26 +60,33 @@ def test_what_was_said_is_never_asked_again(turn: Turn, models: Models) -> None:
     given = [Prompt(n, [{"role": "user", "content": f"question {n}"}], []) for n in range(70)]
     models.fails_after = 40
     with pytest.raises(PermissionDenied):
-        generate(turn, "strong", "m", given, 50)
+        generate(turn, Writer("strong", "m", "m", 50), given)
     assert len(records(turn, answers_path("strong"))) == 40
     models.fails_after = None
-    answers = generate(turn, "strong", "m", given, 50)
+    answers = generate(turn, Writer("strong", "m", "m", 50), given)
     assert answers == [Answer(f"m: question {n}") for n in range(70)]
     assert len(models.asked) == 70
-    assert generate(turn, "strong", "m", given, 50) == answers
+    assert generate(turn, Writer("strong", "m", "m", 50), given) == answers
     assert len(models.asked) == 70
 
 
 def test_another_question_gets_no_kept_answer(turn: Turn, models: Models) -> None:
     one = [Prompt(1, [{"role": "user", "content": "one"}], [])]
-    assert generate(turn, "strong", "m", one, 50) == [Answer("m: one")]
-    assert generate(turn, "strong", "other", one, 50) == [Answer("other: one")]
+    assert generate(turn, Writer("strong", "m", "m", 50), one) == [Answer("m: one")]
+    assert generate(turn, Writer("strong", "other", "other", 50), one) == [Answer("other: one")]
     assert len(models.asked) == 2
+
+
+def test_a_new_replica_of_a_model_is_not_asked_again(turn: Turn, models: Models) -> None:
+    one = [Prompt(1, [{"role": "user", "content": "one"}], [])]
+    first = generate(turn, Writer("strong", "m", "deployments/m", 50), one)
+    assert generate(turn, Writer("strong", "m", "deployments/m-r2", 50), one) == first
+    assert len(models.asked) == 1
 
 
 def test_an_answer_that_was_cut_off_says_so(turn: Turn, models: Models) -> None:
     models.answers = lambda model, text: "x" * 100
-    (answer,) = generate(turn, "weak", "m", [Prompt(1, [{"role": "user", "content": "?"}], [])], 5)
+    (answer,) = generate(turn, Writer("weak", "m", "m", 5), [Prompt(1, [{"role": "user", "content": "?"}], [])])
     assert answer == Answer("x" * 20, finished=False)
 
 

@@ -26,14 +26,19 @@ def key_of(*content: Any) -> str:
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:24]
 
 
-def run_kept(turn: Turn, path: str, tasks: Sequence[Task]) -> list[Record]:
+def run_kept(
+    turn: Turn, path: str, tasks: Sequence[Task], prepare: Callable[[], object] | None = None
+) -> list[Record]:
     """The results in the order of the tasks, from the JSON lines at `path` or new ones, which are added there.
 
-    The first task runs alone, so that a sleeping replica is woken once. When one fails, its error is raised after those
+    `prepare` is called before the first task that has to run, and not where all results are kept. That task runs alone, so that a sleeping replica is woken once. When one fails, its error is raised after those
     that ran beside it have ended and are kept.
     """
     kept = load_kept(turn, path)
-    missing = iter({task.key: task for task in tasks if task.key not in kept}.values())
+    left = {task.key: task for task in tasks if task.key not in kept}
+    if left and prepare is not None:
+        prepare()
+    missing = iter(left.values())
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         size = 1
         while batch := list(islice(missing, size)):

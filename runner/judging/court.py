@@ -1,6 +1,6 @@
 """Every question put to a judge in both orders, the raw verdicts kept as they come."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from runner.judging.question import Judge, Question
@@ -11,13 +11,17 @@ from runner.turn import Turn
 ORDERS = ("forward", "backward")
 
 
-def hear(turn: Turn, label: str, judge: Judge, questions: Sequence[Question]) -> list[Votes]:
+def hear(
+    turn: Turn, label: str, judge: Judge, questions: Sequence[Question], prepare: Callable[[], object] | None = None
+) -> list[Votes]:
     """The votes on all questions, from `outputs/verdicts-<label>.jsonl` where they were asked before.
+
+    `prepare` is called before the judge is asked, and not where all votes are kept.
 
     Raises what the judge raises; what was said until then is kept.
     """
     tasks = [_task(judge, place, question, order) for place, question in enumerate(questions) for order in ORDERS]
-    records = run_kept(turn, verdicts_path(label), tasks)
+    records = run_kept(turn, verdicts_path(label), tasks, prepare)
     return [Votes(one["vote"], other["vote"]) for one, other in zip(records[::2], records[1::2], strict=True)]
 
 

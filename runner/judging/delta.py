@@ -1,10 +1,12 @@
 """Delta learning: a strong and a weak model answer the same prompts; the judged difference makes preference pairs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from runner import serving
+from runner.data.rows import messages_of, read_lines
 from runner.judging.question import Answer, Question
 from runner.keeping import Record, Task, key_of, run_kept
 from runner.planning import judge_requests
@@ -32,6 +34,12 @@ class Harvest(NamedTuple):
     counts: dict[str, int]
 
 
+def read_prompts(path: Path) -> list[Prompt]:
+    """The prompts of a file of chat rows without answers."""
+    rows = [(line.number, line.value or {}) for line in read_lines(path)]
+    return [Prompt(number, messages_of(row), row.get("tools") or []) for number, row in rows]
+
+
 def answers_path(label: str) -> str:
     """The file of a model's answers, one line per prompt."""
     return f"outputs/answers-{label}.jsonl"
@@ -46,10 +54,15 @@ class Writer(NamedTuple):
     most: int
 
 
-def generate(turn: Turn, writer: Writer, prompts: Sequence[Prompt]) -> list[Answer]:
-    """A model's answers, kept as they come: neither a restart nor another replica pays for one twice."""
+def generate(
+    turn: Turn, writer: Writer, prompts: Sequence[Prompt], prepare: Callable[[], object] | None = None
+) -> list[Answer]:
+    """A model's answers, kept as they come: neither a restart nor another replica pays for one twice.
+
+    `prepare` is called before the model is asked, and not where all answers are kept.
+    """
     tasks = [_task(turn, writer, prompt) for prompt in prompts]
-    records = run_kept(turn, answers_path(writer.label), tasks)
+    records = run_kept(turn, answers_path(writer.label), tasks, prepare)
     return [Answer(record["text"], record["finished"]) for record in records]
 
 

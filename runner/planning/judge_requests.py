@@ -2,6 +2,20 @@
 
 from typing import Any
 
+from runner.calls import Call
+from runner.planning import requests
+from runner.planning.catalogue import BaseFacts
+from runner.planning.recipe import Recipe
+
+STRONG, WEAK, PAIR_JUDGE, JUDGE, FINAL_JUDGE = "strong", "weak", "pairs-judge", "judge", "judge-final"
+"""Deployments: of the models that make pairs, of the judge of pairs, of the sweep and of the final model."""
+NAMES = (STRONG, WEAK, PAIR_JUDGE, JUDGE, FINAL_JUDGE)
+
+
+def asked_deployment(recipe: Recipe, name: str, base: BaseFacts) -> Call:
+    """A base model alone, to write answers or to judge."""
+    return requests.deployment(recipe, recipe.step(name), base.name, {})
+
 
 def prompt_body(model: str, text: str) -> dict[str, Any]:
     """The tokens of a prompt as the model's own template writes it: nothing is generated."""

@@ -95,6 +95,12 @@ def _interval(values: Sequence[float]) -> str:
     return f"{mean:.1f} % ({low:.1f} to {high:.1f})"
 
 
+def _points(values: Sequence[float]) -> str:
+    """`+12.0 points (+4.1 to +19.8)` of a difference of shares with its bounds."""
+    mean, low, high = (value * 100 for value in values)
+    return f"{mean:+.1f} points ({low:+.1f} to {high:+.1f})"
+
+
 def _money(value: Decimal | float | str | None) -> str:
     return "unknown" if value is None else show(Decimal(str(value)))
 
@@ -120,6 +126,7 @@ def _environment() -> Environment:
         seconds=show_seconds,
         percent=_percent,
         interval=_interval,
+        points=_points,
         number=_number,
         plain=plain,
         code=code,

@@ -5,7 +5,7 @@ from typing import Any
 from runner.interpreter import interpret
 
 _OF_ONE_TEXT = ("missing", "unsupported", "question")
-DECLINED_WORKFLOWS = ("preference", "evaluator")
+DECLINED_WORKFLOWS = ("evaluator",)
 """Named in the documents, not run by this version."""
 
 

@@ -1,9 +1,11 @@
 """The training runs of a sweep, the same for every workflow: what is finished is kept, what is missing is run."""
 
+from collections.abc import Sequence
+
 from langgraph.types import Command
 
 from pilotlight.errors import PilotlightError
-from pilotlight.plan import Phase, Stop
+from pilotlight.plan import Candidate, Phase, Stop
 from runner import datasets, results
 from runner.jobs import JobResult, JobStart, TooManyFailures, failed_parts, try_jobs
 from runner.limits import ask_for_more, to_trouble
@@ -12,14 +14,18 @@ from runner.planning.recipe import Recipe
 from runner.turn import Turn
 
 
-def train_candidates(turn: Turn, recipe: Recipe) -> list[JobResult] | Command[str]:
-    """How each candidate ended, at least one of them with a model.
+def train_candidates(
+    turn: Turn, recipe: Recipe, chosen: Sequence[Candidate] | None = None
+) -> list[JobResult] | Command[str]:
+    """How each candidate ended, at least one of them with a model; `chosen` are those to train now, else all.
 
     Else where to go: to the question for more at a limit, to trouble when too many or all of them failed.
     """
     datasets.publish(turn, [recipe.sample, recipe.heldout])
     finished = {result.label for result in results.load_jobs(turn, recipe) if result.done}
-    starts = [JobStart(c.id, requests.candidate_job(recipe, c)) for c in recipe.candidates if c.id not in finished]
+    starts = [
+        JobStart(c.id, requests.candidate_job(recipe, c)) for c in chosen or recipe.candidates if c.id not in finished
+    ]
     new = try_jobs(turn, starts, recipe.max_parallel)
     if isinstance(new, PilotlightError):
         ended = list(new.results) if isinstance(new, TooManyFailures) else []

@@ -11,7 +11,7 @@ from langgraph.types import Command
 import prompts
 from pilotlight.plan import Candidate, Phase
 from runner import results, serving
-from runner.data.rows import answer_of, prompt_of, read_lines
+from runner.data.rows import answer_of, chat_of, prompt_of, read_lines
 from runner.data.split import choose_sample
 from runner.jobs import JobResult
 from runner.limits import STOPPING, stop_phase
@@ -73,7 +73,7 @@ def list_probes(recipe: Recipe, path: Path) -> list[Probe]:
 
 def _probes(path: Path, chosen: set[int]) -> Iterator[Probe]:
     for place, line in enumerate(read_lines(path)):
-        row = line.value or {}
+        row = chat_of(line.value or {})
         if place in chosen and (reference := answer_of(row)) is not None:
             yield Probe(line.number, prompt_of(row), row.get("tools") or [], reference)
 

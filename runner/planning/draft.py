@@ -208,22 +208,24 @@ def _assemble(inputs: Inputs, recipe: Recipe, priced: Priced, budget: Decimal | 
 
 
 def _fields(inputs: Inputs, recipe: Recipe, band: str, done: list[str]) -> dict[str, Any]:
-    skipped = {} if recipe.sweep else {Phase.SWEEP: _no_sweep(inputs.intent, done)}
+    skipped = {} if recipe.sweep else {Phase.SWEEP: no_sweep(inputs.intent, done)}
     return {
         "workflow": "sft",
         "values": list_values(recipe, inputs.intent, inputs.token_method, band),
         "skipped": skipped if recipe.final else skipped | {Phase.TRAIN: recipe.final_reason},
-        "split": _split_text(inputs),
+        "split": split_text(inputs),
     }
 
 
-def _no_sweep(intent: dict[str, Any], done: list[str]) -> str:
+def no_sweep(intent: dict[str, Any], done: list[str]) -> str:
+    """Why one setting is trained only; `done` are the cuts."""
     if intent.get("skip_sweep"):
         return "you asked to skip it"
     return "left out to fit the budget" if any("sweep" in item for item in done) else ONE_SETTING
 
 
-def _split_text(inputs: Inputs) -> str:
+def split_text(inputs: Inputs) -> str:
+    """In words: how the held-out side was made."""
     if inputs.intent.get("eval_dataset"):
         return "your evaluation dataset is the held-out side; nothing is carved out of the training data"
     share = inputs.intent.get("train_fraction")

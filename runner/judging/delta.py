@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from runner import serving
 from runner.data.rows import messages_of, read_lines
 from runner.judging.question import Answer, Question
-from runner.keeping import Record, Task, key_of, run_kept
+from runner.keeping import Record, Task, key_of, load_kept, run_kept
 from runner.planning import judge_requests
 from runner.scoring.pairwise import Votes, decide
 from runner.turn import Turn
@@ -63,6 +63,13 @@ def generate(
     """
     tasks = [_task(turn, writer, prompt) for prompt in prompts]
     records = run_kept(turn, answers_path(writer.label), tasks, prepare)
+    return [Answer(record["text"], record["finished"]) for record in records]
+
+
+def kept_answers(turn: Turn, label: str, prompts: Sequence[Prompt]) -> list[Answer]:
+    """What generate() kept for these prompts. Raises KeyError where a prompt was not answered yet."""
+    by_line = {record["line"]: record for record in load_kept(turn, answers_path(label)).values()}
+    records = [by_line[prompt.line] for prompt in prompts]
     return [Answer(record["text"], record["finished"]) for record in records]
 
 

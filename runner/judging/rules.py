@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from runner.judging.question import Answer, Ballot, Known, Question
 from runner.judging.text import last_words
-from runner.scoring.metrics import Metric, choose_metrics, token_f1
+from runner.scoring.metrics import METRICS, choose_metrics, token_f1
 
 _WORD = re.compile(r"\w+")
 _CLOSE = 0.01
@@ -26,14 +26,13 @@ class ReferenceRule:
 
     name = "a rule"
 
-    def __init__(self, references: Sequence[str]) -> None:
-        """`references` are preferred answers of the data: they tell what kind of agreement can be checked."""
-        name, metric = next(iter(choose_metrics(list(references)).items()))
-        self._metric: Metric = metric
+    def __init__(self, metric: str) -> None:
+        """`metric` is the name of a task metric; see telling_metric()."""
+        self._metric = METRICS[metric]
         self.criterion = (
             f"The better answer is the one with more agreement with the preferred answer of the same prompt: first "
-            f"by {name}; where that is equal, by how much closer it is to the preferred than to the rejected answer "
-            f"(difference of the token F1, {_CLOSE:g} or less is a tie)."
+            f"by {metric}; where that is equal, by how much closer it is to the preferred than to the rejected answer "
+            f"(difference of the token F1, {_CLOSE:g} or less is equal)."
         )
 
     def vote(self, question: Question) -> Ballot:
@@ -48,13 +47,18 @@ class ReferenceRule:
         return Score(hits, gaps)
 
 
+def telling_metric(references: Sequence[str]) -> str:
+    """The name of the metric that says most about agreement with such answers."""
+    return next(iter(choose_metrics(list(references))))
+
+
 class FormRule:
     """Better is what is complete, does not repeat itself and speaks of what was asked: no reference is needed."""
 
     name = "a rule"
     criterion = (
         "The better answer is the one that ends by itself rather than at the longest length allowed; where both do or "
-        f"neither does, the one with the higher sum of two shares (a difference of {_CLOSE:g} or less is a tie): how "
+        f"neither does, the one with the higher sum of two shares (a difference of {_CLOSE:g} or less is none): how "
         f"many of its runs of {_RUN} words differ, which falls when it repeats itself, and how many of the question's "
         "different words it takes up. It says nothing about whether an answer is true."
     )

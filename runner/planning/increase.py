@@ -132,7 +132,7 @@ def _expect(stopped: Stopped, stop: Stop, slower: dict[str, float]) -> Stop:
 
 def _longer(recipe: Recipe) -> Recipe:
     task = recipe.task and recipe.task.model_copy(update={"trial_hours": 2 * recipe.task.trial_hours})
-    pairs = recipe.pairs and recipe.pairs.model_copy(update={"trial_hours": 2 * recipe.pairs.trial_hours})
+    pairs = recipe.pairs and recipe.pairs.longer()
     return recipe.model_copy(update={"evaluation_hours": 2 * recipe.evaluation_hours, "task": task, "pairs": pairs})
 
 

@@ -78,13 +78,18 @@ def price_judging(sheet: Sheet, recipe: Recipe, name: str, phase: Phase, gate: G
     judge = recipe.preference.judge
     if judge.model is None or not models:
         return
-    pairs, heldout = recipe.judged_prompts * models, recipe.heldout
-    seconds = judging_seconds(
-        judge.model, pairs, heldout.mean_prompt_tokens, recipe.answer_tokens, judge.criterion
-    )
+    pairs, seconds = judge_requests.judged_prompts(recipe) * models, judged_seconds(recipe, models)
     text = f"{judge.model.id} judges {pairs:,} pairs of answers in both orders (with the idle window)"
     asked = _Asked(name, judge.model, phase, gate, text, judge.hours, seconds)
     _add(sheet, recipe, asked, _judging_grants(recipe, asked, pairs))
+
+
+def judged_seconds(recipe: Recipe, models: int) -> float | None:
+    """The judge at work on so many tuned models; None where no model judges."""
+    judge, pairs = recipe.preference.judge, judge_requests.judged_prompts(recipe) * models
+    if judge.model is None:
+        return None
+    return judging_seconds(judge.model, pairs, recipe.heldout.mean_prompt_tokens, recipe.answer_tokens, judge.criterion)
 
 
 def _add(sheet: Sheet, recipe: Recipe, asked: _Asked, grants: list[GrantSpec]) -> None:

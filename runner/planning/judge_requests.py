@@ -9,12 +9,19 @@ from runner.planning.recipe import Recipe
 
 STRONG, WEAK, PAIR_JUDGE, JUDGE, FINAL_JUDGE = "strong", "weak", "pairs-judge", "judge", "judge-final"
 """Deployments: of the models that make pairs, of the judge of pairs, of the sweep and of the final model."""
+MOST_JUDGED = 150
 NAMES = (STRONG, WEAK, PAIR_JUDGE, JUDGE, FINAL_JUDGE)
 
 
 def asked_deployment(recipe: Recipe, name: str, base: BaseFacts) -> Call:
     """A base model alone, to write answers or to judge."""
     return requests.deployment(recipe, recipe.step(name), base.name, {})
+
+
+def judged_prompts(recipe: Recipe) -> int:
+    """On how many held-out prompts tuned and base models are compared, at most."""
+    delta = recipe.preference.delta
+    return min(MOST_JUDGED, delta.unseen_rows) if delta else recipe.prompts
 
 
 def prompt_body(model: str, text: str) -> dict[str, Any]:

@@ -18,6 +18,8 @@ class JudgeTask(BaseModel):
     """The rubric or the rule in words."""
     origin: Literal["given", "own"]
     """Whether the user gave the rubric, or it was written from the data."""
+    metric: str = ""
+    """Of a rule against preferred answers: by which agreement with them."""
     model: BaseFacts | None = None
     """The base model that judges."""
     hours: float = 0.0

@@ -1,4 +1,4 @@
-"""The plan of pairs that are yet to be made: prompts on two sides, who answers them, and how large the pairs may get."""
+"""The plan of pairs that are yet to be made: prompts on two sides, who answers them, how large the pairs may get."""
 
 import math
 from typing import Any, NamedTuple

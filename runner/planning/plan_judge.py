@@ -6,7 +6,7 @@ from typing import Any
 import prompts
 from pilotlight.errors import FailedPrecondition
 from runner.judging.question import Known
-from runner.judging.rules import FormRule, ReferenceRule
+from runner.judging.rules import FormRule, ReferenceRule, telling_metric
 from runner.judging.traits import observe
 from runner.planning.catalogue import BaseFacts, find_base
 from runner.planning.judge_task import JudgeTask
@@ -20,8 +20,8 @@ def choose_judge(intent: dict[str, Any], known: Sequence[BaseFacts], pairs: Sequ
     named, rubric = intent.get("judge_model"), str(intent.get("rubric") or "")
     if not named and not rubric:
         if pairs:
-            criterion = ReferenceRule([pair.preferred for pair in pairs]).criterion
-            return JudgeTask(kind="reference", criterion=criterion, origin="own")
+            metric = telling_metric([pair.preferred for pair in pairs])
+            return JudgeTask(kind="reference", criterion=ReferenceRule(metric).criterion, origin="own", metric=metric)
         return JudgeTask(kind="form", criterion=FormRule.criterion, origin="own")
     model = named_base(str(named), known, "judge") if named else largest(known)
     own = prompts.render("rubric.md.j2", traits=observe(pairs), pairs=len(pairs)).strip()

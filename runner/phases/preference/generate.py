@@ -1,6 +1,7 @@
 """Format B: pairs are made from prompts before training, and shown [A162, A166]. The user's dataset is not touched."""
 
 import hashlib
+from array import array
 from typing import Any
 
 from langgraph.types import Command
@@ -9,6 +10,8 @@ import prompts
 from pilotlight.dataset import prompt_key
 from pilotlight.plan import Phase
 from runner import datasets, serving
+from runner.data.pair_profile import both_sides
+from runner.data.profile import estimate_tokens
 from runner.data.sides import LEAST_ROWS, describe_side
 from runner.data.split import choose_heldout
 from runner.judging.court import hear, verdicts_path
@@ -73,7 +76,7 @@ def _write(turn: Turn, recipe: Recipe, name: str, base: BaseFacts, given: list[P
 
 def _judge(turn: Turn, recipe: Recipe, given: list[Prompt], questions: list[Question]) -> Harvest | Command[str]:
     differing = [question for question in questions if not can_differ(question)]
-    opened = open_judge(turn, recipe, judge_requests.PAIR_JUDGE, [])
+    opened = open_judge(turn, recipe, judge_requests.PAIR_JUDGE)
     try:
         votes = iter(hear(turn, f"{recipe.generation}-pairs", opened.judge, differing, opened.prepare))
     except STOPPING as error:
@@ -92,10 +95,10 @@ def _keep(turn: Turn, recipe: Recipe, delta: DeltaTask, made: Harvest) -> Recipe
         "sample": _side(turn, recipe.train, f"pairs-{delta.made}", train),
         "heldout": _side(turn, recipe.heldout, f"pairs-heldout-{delta.made}", heldout),
     }
-    task = recipe.preference.model_copy(update={"delta": delta.model_copy(update={"done": True, "counts": made.counts})})
-    ready = recipe.model_copy(
-        update={**sides, "pairs": task, "prompts": min(recipe.prompts, sides["heldout"].rows)}
+    task = recipe.preference.model_copy(
+        update={"delta": delta.model_copy(update={"done": True, "counts": made.counts})}
     )
+    ready = recipe.model_copy(update={**sides, "pairs": task, "prompts": min(recipe.prompts, sides["heldout"].rows)})
     datasets.publish(turn, [ready.train, ready.heldout])
     _show(turn, ready, delta, made)
     turn.workspace.write_json(RECIPE, ready.model_dump(mode="json"))
@@ -104,7 +107,7 @@ def _keep(turn: Turn, recipe: Recipe, delta: DeltaTask, made: Harvest) -> Recipe
 
 def _divide(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Pairs of one prompt stay on one side."""
-    keys = [int(prompt_key(row)[:16], 16) for row in rows]
+    keys = array("Q", [int(prompt_key(row)[:16], 16) for row in rows])
     chosen = choose_heldout(keys) if keys else set[int]()
     train = [row for row, key in zip(rows, keys, strict=True) if key not in chosen]
     return train, [row for row, key in zip(rows, keys, strict=True) if key in chosen]
@@ -113,7 +116,8 @@ def _divide(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict
 def _side(turn: Turn, planned: DataSide, step: str, rows: list[dict[str, Any]]) -> DataSide:
     text = as_lines(rows)
     path = turn.workspace.write_text(f"data/{step}.jsonl", text)
-    return describe_side(planned.name, path, hashlib.sha256(text.encode()).hexdigest(), len(rows))
+    tokens = sum(estimate_tokens(messages) for row in rows for messages in both_sides(row))
+    return describe_side(planned.name, path, hashlib.sha256(text.encode()).hexdigest(), len(rows), tokens)
 
 
 def _show(turn: Turn, recipe: Recipe, delta: DeltaTask, made: Harvest) -> None:

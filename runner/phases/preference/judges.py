@@ -1,6 +1,6 @@
 """The judge of a plan, ready to be asked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from runner import serving
@@ -20,11 +20,11 @@ class Opened(NamedTuple):
     deployment: str
 
 
-def open_judge(turn: Turn, recipe: Recipe, name: str, references: Sequence[str]) -> Opened:
-    """The plan's judge; a model is served by the deployment `name`. `references` are the data's preferred answers."""
+def open_judge(turn: Turn, recipe: Recipe, name: str) -> Opened:
+    """The plan's judge; a model is served by the deployment `name`."""
     task = recipe.preference.judge
     if task.kind == "reference":
-        return Opened(ReferenceRule(references), None, "")
+        return Opened(ReferenceRule(task.metric), None, "")
     if task.kind == "form" or task.model is None:
         return Opened(FormRule(), None, "")
     call = judge_requests.asked_deployment(recipe, name, task.model)

@@ -13,7 +13,7 @@ from runner.judging.court import hear, verdicts_path
 from runner.judging.delta import Prompt, Writer, answers_path, as_lines, can_differ, generate, harvest
 from runner.judging.model import LikelihoodJudge, WritingJudge, judging_prompt, read_verdict
 from runner.judging.question import Answer, Known, Question
-from runner.judging.rules import FormRule, ReferenceRule
+from runner.judging.rules import FormRule, ReferenceRule, telling_metric
 from runner.judging.scores import ScoreJudge
 from runner.judging.traits import observe
 from runner.scoring.pairwise import Votes, decide, summarise
@@ -62,6 +62,8 @@ def test_what_was_said_is_never_asked_again(turn: Turn, models: Models) -> None:
     with pytest.raises(PermissionDenied):
         generate(turn, Writer("strong", "m", "m", 50), given)
     assert len(records(turn, answers_path("strong"))) == 40
+    with (turn.workspace.root / answers_path("strong")).open("a") as stream:
+        stream.write('{"key": "torn by a cra')
     models.fails_after = None
     answers = generate(turn, Writer("strong", "m", "m", 50), given)
     assert answers == [Answer(f"m: question {n}") for n in range(70)]
@@ -115,13 +117,13 @@ def test_a_judge_sees_rubric_conversation_and_answers() -> None:
 
 def test_the_reference_decides_by_the_result_first() -> None:
     known = (Known("2 and 2 make\n#### 4", "2 and 2 make\n#### 5"),)
-    rule = ReferenceRule([pair.preferred for pair in known] * 3)
+    rule = ReferenceRule(telling_metric([pair.preferred for pair in known] * 3))
     assert "final number" in rule.criterion
     assert rule.vote(question("#### 4", "2 and 2 make\n#### 5", known=known)).vote == "first"
     assert rule.vote(question("2 and 2 make\n#### 5", "#### 4", known=known)).vote == "second"
     # neither has the result: closer to the preferred one
     other = (Known("it is a red fox", "it is a grey wolf"),)
-    words = ReferenceRule(["it is a red fox"])
+    words = ReferenceRule("exact match")
     assert words.vote(question("a red one", "a grey one", known=other)).vote == "first"
     assert words.vote(question("nothing", "anything", known=other)).vote == "tie"
     assert words.vote(question("a", "b")).vote == "invalid"

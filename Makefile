@@ -47,8 +47,9 @@ mutants: $(STAMP) bubblewrap postgres  ## take each protection away and see a te
 adversary: $(STAMP) bubblewrap  ## 2,000 sessions of a planner that calls anything with anything
 	$(RUN)/python -m tests.adversary --sessions 2000 --seed 1
 
-crashes: $(STAMP) bubblewrap  ## 3,000 kills and everything else that goes wrong, checked
+crashes: $(STAMP) bubblewrap postgres  ## 3,000 kills and everything else that goes wrong, checked, on both databases
 	$(RUN)/python -m tests.crashes --scenario all --kills 3000 --seed 1
+	$(RUN)/python -m tests.crashes --scenario all --kills 3000 --seed 1 --database postgres
 
 check: $(STAMP)  ## style, types, import rules, docs
 	$(RUN)/ruff format --check .

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlmodel import Session
 
-from agent import estimates, journal, replies, spending
+from agent import estimates, instructions, journal, replies, spending
 from agent.approvals import approve, check_approver
 from agent.states import Move
 from agent.tables import AnswerRow, SessionRow
@@ -144,8 +144,17 @@ def _check_value(field: QuestionField, value: Any) -> None:
 
 
 def _explain(db: Session, row: SessionRow, question: Question, text: str, caller: Principal) -> None:
-    """Say what is needed and show the question again: the last thing a driver reads stays the question."""
+    """Say what is needed and show the question again: the last thing a driver reads stays the question.
+
+    A question about the work or the platform is answered first, by a turn that asks the same again when it ends.
+    """
     reading = replies.read_reply(text, question.kind)
+    told = {"text": replies.explain(reading, question.kind)}
+    if replies.asks(text):
+        instructions.keep(db, row, text, caller)
+        journal.append(db, row.id, "status_info", told)
+        journal.move(db, row.id, Move.ANSWER, changes={"question_id": None, "turn": SessionRow.turn + 1})
+        return
     journal.append(db, row.id, "answer", {"text": text, "questionId": None, "principal": caller.email})
-    journal.append(db, row.id, "status_info", {"text": replies.explain(reading, question.kind)})
+    journal.append(db, row.id, "status_info", told)
     journal.append(db, row.id, "question", question.model_dump(mode="json", by_alias=True))

@@ -4,7 +4,7 @@ An approval is only what plainly approves; anything else keeps the session waiti
 """
 
 from pilotlight.question import QuestionKind
-from runner.interpreter import Reply, interpret_reply
+from runner.interpreter import Reply, interpret, interpret_reply
 
 APPROVALS = frozenset(set(QuestionKind) - {QuestionKind.MISSING_INPUT})
 """Questions whose answer is a decision."""
@@ -20,6 +20,11 @@ _PHRASES = {
 def read_reply(text: str, kind: QuestionKind) -> Reply:
     """What `text` decides about a question of `kind`; `changes` are Intent fields."""
     return interpret_reply(text, kind.value)
+
+
+def asks(text: str) -> bool:
+    """Whether a reply that decides nothing is a mere question, which a turn can answer and which changes nothing."""
+    return interpret(text).workflow == "question"
 
 
 def explain(reply: Reply, kind: QuestionKind) -> str:

@@ -1,5 +1,7 @@
 """What a session created, and ending or removing it with the caller's own rights."""
 
+from collections.abc import Sequence
+
 from agent.context import Control
 from agent.wire import Handled
 from gateway import Principal
@@ -13,9 +15,10 @@ _ENDED = frozenset(
 )
 
 
-async def cancel_jobs(control: Control, caller: Principal, session: str) -> list[Handled]:
-    """Cancel the session's jobs that have not ended. A job that the caller may not cancel is kept, with the reason."""
+async def cancel_jobs(control: Control, caller: Principal, session: str, only: Sequence[str] = ()) -> list[Handled]:
+    """Cancel the session's jobs that have not ended, or only those named. One that may not be cancelled is kept."""
     names = [name for name in control.gateway.created_by(session) if name.split("/")[-2] in _JOBS]
+    names = [name for name in names if name in only] if only else names
     return [await _cancel_job(control, caller, name) for name in names]
 
 

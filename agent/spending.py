@@ -57,3 +57,8 @@ def write_grants(
 def revoke_grants(db: Session, session_id: str) -> None:
     """Take back what is left: a session that has ended spends nothing without a new approval."""
     grants.revoke(db, session_id)
+
+
+def end_grants(db: Session, session_id: str, resources: list[str]) -> None:
+    """Take back what is left of the grants that these resources were created under."""
+    grants.end_of(db, session_id, resources)

@@ -27,6 +27,7 @@ from agent.turn_wire import (
     NewEvents,
     PlanReply,
     QuestionReply,
+    StopJobs,
     StoppedJobs,
     TurnContext,
     TurnInstruction,
@@ -133,14 +134,22 @@ def read_cost(control: ControlDep, turn: TurnDep) -> CostSummary:
 
 
 @router.post("/stopJobs")
-async def stop_jobs(control: ControlDep, turn: TurnDep) -> StoppedJobs:
-    """Stop the session's own jobs: what failed or is stuck must not go on costing. Only what this session created.
+async def stop_jobs(control: ControlDep, turn: TurnDep, body: StopJobs) -> StoppedJobs:
+    """Stop the session's own jobs, or those named: what failed, is stuck or lags behind must not go on costing.
 
-    A runner may not cancel anything by itself; this can only end what its session pays for.
+    A runner may not cancel anything by itself; this can only end what its session pays for. What named ones were
+    approved for and have not used is taken back. Another one than the session's own is not touched.
     """
     await run_in_threadpool(_check_turn, control, turn)
-    handled = await cancel_jobs(control, reaper_of(turn.account), turn.session)
+    handled = await cancel_jobs(control, reaper_of(turn.account), turn.session, body.jobs)
+    if body.jobs:
+        await run_in_threadpool(_take_back, control, turn, [job.name for job in handled])
     return StoppedJobs(jobs=handled)
+
+
+def _take_back(control: Control, turn: Turn, names: list[str]) -> None:
+    with writing(control.engine) as db:
+        spending.end_grants(db, turn.session, names)
 
 
 def _check_turn(control: Control, turn: Turn) -> None:

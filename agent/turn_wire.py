@@ -83,10 +83,49 @@ class QuestionReply(Wire):
     answered: bool
 
 
+class StopJobs(Wire):
+    """Which of the session's own jobs to stop, by their resource names; none named means all."""
+
+    jobs: list[str] = Field(default_factory=list, max_length=100)
+
+
 class StoppedJobs(Wire):
     """The session's jobs, each with what was done to it."""
 
     jobs: list[Handled]
+
+
+class EvaluatedRow(Wire):
+    """One call of an evaluator: the row of the dataset, and what a model answered to it."""
+
+    row: dict[str, Any]
+    completion: str
+
+
+class EvaluateRequest(Wire):
+    """Foreign source whose function `evaluate(row, completion)` is to be called for each row, in its own sandbox.
+
+    `requirements` are pinned packages that it gets instead of Pilotlight's.
+    """
+
+    source: str = Field(min_length=1, max_length=256 << 10)
+    requirements: list[str] = Field(default_factory=list[str], max_length=100)
+    rows: list[EvaluatedRow] = Field(min_length=1, max_length=500)
+
+
+class EvaluatedValue(Wire):
+    """What one call returned, or why it did not. It is foreign code that says so, `seconds` included."""
+
+    value: Any = None
+    error: str = ""
+    seconds: float = 0.0
+
+
+class EvaluateReply(Wire):
+    """In the order of the rows, with the head of what the code printed."""
+
+    results: list[EvaluatedValue]
+    log: str
 
 
 class Finish(Wire):

@@ -2,17 +2,16 @@
 
 from typing import Any
 
-from sqlalchemy import Engine, func
-from sqlmodel import Session, select
+from sqlalchemy import Engine
+from sqlmodel import Session
 
-from agent import answers, journal
+from agent import answers, instructions, journal
 from agent.requests import find_reply, keep_reply
 from agent.states import Move, Status
 from agent.store import get_session, writing
-from agent.tables import AnswerRow, InstructionRow, SessionRow
+from agent.tables import AnswerRow, SessionRow
 from agent.views import etag_of, session_name, show_session
 from agent.wire import UpdateSession
-from pilotlight.clock import now, to_rfc3339
 from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import Aborted, FailedPrecondition, InvalidArgument
 from pilotlight.identity import Principal, check_writer
@@ -74,11 +73,7 @@ _REOPENERS = {Status.SUCCEEDED: Move.REOPEN, Status.FAILED: Move.RETRY}
 
 
 def _instruct(db: Session, row: SessionRow, caller: Principal, text: str) -> None:
-    query = select(func.max(InstructionRow.number)).where(InstructionRow.session_id == row.id)
-    number = (db.exec(query).one() or 0) + 1
-    time = to_rfc3339(now())
-    db.add(InstructionRow(session_id=row.id, number=number, text=text, time=time, principal=caller.email))
-    journal.append(db, row.id, "answer", {"text": text, "questionId": None, "principal": caller.email})
+    instructions.keep(db, row, text, caller)
     step = _REOPENERS.get(Status(row.status))
     if step is not None:
         journal.move(db, row.id, step, changes={"turn": SessionRow.turn + 1})

@@ -26,8 +26,8 @@ INSTRUCTIONS = {
         "Compare ember-500k and ember-1m. Use 300 samples for HP tuning. Budget: under $1."
     ),
     "preference": (
-        "Run DPO on accounts/local/datasets/replies using ember-1m with beta 0.1 and 0.3 and learning rate 1e-4. "
-        "Stop early once we reach 60% accuracy. Budget: under $1."
+        "Run ORPO on accounts/local/datasets/replies using ember-1m with beta 0.1 and 0.3. "
+        "Target: accuracy of 80%. Budget: under $1."
     ),
 }
 """By workflow: the one sentence that the demo starts with."""

@@ -121,6 +121,27 @@ def revoke(db: Session, session: str) -> int:
     return count
 
 
+def end_of(db: Session, session: str, resources: Sequence[str]) -> int:
+    """Take away what is left of the grants that these resources of the session were created under. Returns how many.
+
+    What they have cost, and what is still reserved until they are settled, stays.
+    """
+    reservations = select(ReservationRow.grant_id).where(
+        col(ReservationRow.session) == session, col(ReservationRow.resource).in_(resources)
+    )
+    statement = (
+        update(GrantRow)
+        .where(
+            col(GrantRow.session) == session, col(GrantRow.id).in_(reservations), col(GrantRow.revoke_time).is_(None)
+        )
+        .values(revoke_time=to_rfc3339(now()))
+    )
+    count = db.exec(statement).rowcount
+    if count:
+        _note(db, "", "revoked", session, {"grants": count, "resources": list(resources)})
+    return count
+
+
 def cost(db: Session, session: str) -> CostSummary:
     """What the session has spent, holds and may spend."""
     grants = db.exec(select(GrantRow).where(col(GrantRow.session) == session).order_by("create_time", "id")).all()

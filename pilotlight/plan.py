@@ -291,6 +291,17 @@ class Preference(Wire):
     making: PairMaking | None = None
 
 
+class PlanOffer(Wire):
+    """Another form of the plan that can be had for the asking, and what all of it would cost then."""
+
+    words: str
+    """What to reply for it."""
+    text: str
+    expected: Decimal = Field(ge=0)
+    high: Decimal = Field(ge=0)
+    seconds: float | None = None
+
+
 class Plan(Wire):
     """Everything the user approves, and nothing else."""
 
@@ -314,6 +325,9 @@ class Plan(Wire):
     """Set when this plan asks for more, for the rest of an approved one."""
     classification: Classification | None = None
     preference: Preference | None = None
+    offers: list[PlanOffer] = Field(default_factory=list)
+    packages: list[str] = Field(default_factory=list)
+    """Pinned packages that approval allows to be installed for the evaluator: `name==version`."""
 
     @model_validator(mode="after")
     def _check_grant_ids(self) -> Self:
@@ -336,9 +350,10 @@ class Plan(Wire):
         """Canonical JSON: sorted keys, no spaces, decimals as strings."""
         document = self.model_dump(mode="json", by_alias=True)
         # plans from before there were these keep their hash
-        for part, later in ((document, ("increase", "classification", "preference")), *_betas(document)):
+        newer = (document, ("increase", "classification", "preference", "offers", "packages"))
+        for part, later in (newer, *_betas(document)):
             for name in later:
-                if part[name] is None:
+                if not part[name]:
                     del part[name]
         return canonical_json(document)
 

@@ -4,6 +4,7 @@ A missing value is an error, never an empty string. Text that comes from data go
 leave neither control characters nor Markdown that could act.
 """
 
+import math
 import pprint
 import re
 import unicodedata
@@ -18,6 +19,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from pilotlight.money import show
 from pilotlight.plan import Gate, Plan
 
+OPERATORS = {">": "above", ">=": "at least", "<": "below", "<=": "at most", "==": "exactly"}
+"""How a target is compared, in words."""
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
@@ -54,7 +57,7 @@ def code(text: object, limit: int = 80) -> str:
     return "`" + _one_line(text, limit).replace("`", "'").replace("|", "¦") + "`"
 
 
-def _one_line(text: object, limit: int) -> str:
+def _one_line(text: object, limit: int = 300) -> str:
     visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(text))
     short = " ".join(visible.split())
     return short if len(short) <= limit else short[: limit - 1] + "…"
@@ -101,6 +104,22 @@ def _points(values: Sequence[float]) -> str:
     return f"{mean:+.1f} points ({low:+.1f} to {high:+.1f})"
 
 
+def _bounds(values: Sequence[float], signed: bool = False) -> str:
+    """` (0.412 to 0.530)` of a value with its bounds, to follow it."""
+    low, high = (_signed(value) if signed else f"{value:.3f}" for value in values[1:])
+    return f" ({low} to {high})"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}"
+
+
+def _perplexity(loss: float) -> str:
+    """Of a mean loss in nats per token; a huge one in powers of ten."""
+    value = math.exp(min(loss, 700.0))
+    return f"{value:,.2f}" if value < 1e6 else f"{value:.2e}"
+
+
 def _money(value: Decimal | float | str | None) -> str:
     return "unknown" if value is None else show(Decimal(str(value)))
 
@@ -109,6 +128,11 @@ def literal(value: object) -> str:
     """A Python literal that may stand in a fenced block: nothing in it can end the fence."""
     text = pprint.pformat(value, width=100, sort_dicts=False)
     return text.replace("`", "\\x60").replace("\n", "\n    ")
+
+
+def code_literal(value: object) -> str:
+    """A Python literal at the left margin of a generated program; whatever is in it, it is only a value."""
+    return pprint.pformat(value, width=100, sort_dicts=False)
 
 
 def _load(name: str) -> str | None:
@@ -125,13 +149,19 @@ def _environment() -> Environment:
         money=_money,
         seconds=show_seconds,
         percent=_percent,
+        bounds=_bounds,
+        signed=_signed,
+        perplexity=_perplexity,
         interval=_interval,
         points=_points,
+        words=OPERATORS.__getitem__,
         number=_number,
         plain=plain,
         code=code,
         value=_value,
         literal=literal,
+        code_literal=code_literal,
+        line=_one_line,
         short=lambda name: str(name).rsplit("/", 1)[-1],
     )
     return environment

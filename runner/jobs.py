@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from pilotlight.errors import AlreadyExists, FailedPrecondition, InvalidArgument, PilotlightError, ResourceExhausted
 from pilotlight.plan import Stop
@@ -43,11 +43,37 @@ class JobResult(NamedTuple):
     model: str
     stop: dict[str, Any] | None = None
     """A pilotlight.plan.Stop as JSON, where it was an approved limit that ended it, or that kept it from beginning."""
+    pruned: dict[str, Any] | None = None
+    """Why successive halving stopped it, and what that saved; see runner.halving."""
+    epoch_losses: dict[str, float] | None = None
+    """Validation loss by finished epochs."""
 
     @property
     def done(self) -> bool:
         """Whether it produced a model."""
         return self.state in DONE
+
+
+class Run(NamedTuple):
+    """A job under way, or just ended. `left` are the seconds that its trainer expects it to take yet."""
+
+    label: str
+    name: str
+    running: bool
+    losses: dict[str, float]
+    left: float | None
+
+
+class Pruner(Protocol):
+    """Stops runs that are not worth going on."""
+
+    def look(self, runs: Sequence[Run]) -> None:
+        """Called after every look at all runs."""
+        ...
+
+    def pruned(self, label: str) -> dict[str, Any] | None:
+        """What was decided about a run, if it was stopped."""
+        ...
 
 
 class TooManyFailures(FailedPrecondition):
@@ -56,7 +82,7 @@ class TooManyFailures(FailedPrecondition):
     results: tuple[JobResult, ...] = ()
 
 
-def run_jobs(turn: Turn, starts: Sequence[JobStart], parallel: int) -> list[JobResult]:
+def run_jobs(turn: Turn, starts: Sequence[JobStart], parallel: int, pruner: Pruner | None = None) -> list[JobResult]:
     """Run all jobs to their end, in order, at most `parallel` at a time. Safe to call again after a crash.
 
     Once one has met its approved limit no further one is begun: those have no result, and what runs runs to its end.
@@ -66,7 +92,7 @@ def run_jobs(turn: Turn, starts: Sequence[JobStart], parallel: int) -> list[JobR
     followers = list[_Follower]()
     results: dict[str, JobResult] = {}
     try:
-        _follow_all(turn, list(starts), followers, results, parallel)
+        _follow_all(turn, list(starts), followers, results, parallel, pruner)
     except TooManyFailures as error:
         turn.stop_jobs()
         results |= {left.label: left.stopped(error.message) for left in followers}
@@ -81,6 +107,7 @@ def _follow_all(
     followers: "list[_Follower]",
     results: dict[str, JobResult],
     parallel: int,
+    pruner: Pruner | None,
 ) -> None:
     failed_in_a_row = 0
     while waiting or followers:
@@ -92,23 +119,34 @@ def _follow_all(
             else:
                 followers.append(begun)
         events: list[tuple[str, dict[str, Any], str]] = []
+        runs: list[Run] = []
         for follower in list(followers):
             ended = follower.look(turn, events)
+            runs.append(follower.run)
             if ended is not None:
+                ended = _judged(ended, pruner)
                 followers.remove(follower)
                 results[ended.label] = ended
                 if ended.stop:
                     waiting.clear()
-                elif ended.done:
+                elif ended.done or ended.pruned:
                     failed_in_a_row = 0
                 else:
                     failed_in_a_row += 1
         turn.emit_all(events)
+        if pruner:
+            pruner.look(runs)
         if failed_in_a_row >= FAILURES_IN_A_ROW:
             last = [result for result in results.values() if not result.done][-1]
             raise TooManyFailures(f"{failed_in_a_row} training jobs in a row failed. The last reason: {last.message}")
         if followers:
             time.sleep(turn.poll_seconds)
+
+
+def _judged(ended: JobResult, pruner: Pruner | None) -> JobResult:
+    """The result of a run that was pruned says so; one that had finished before it could be stopped is as any other."""
+    decided = pruner.pruned(ended.label) if pruner and ended.state == "JOB_STATE_CANCELLED" and not ended.stop else None
+    return ended._replace(pruned=decided, message=decided["text"]) if decided else ended
 
 
 def _start(turn: Turn, start: JobStart) -> "_Follower | JobResult":
@@ -174,6 +212,8 @@ class _Follower:
         self._moved = time.monotonic()
         self._slowest = 0.0
         """Seconds of its slowest step so far; it may have begun before we looked."""
+        self.run = Run(start.label, name, False, {}, None)
+        """As it was at the last look."""
 
     @property
     def label(self) -> str:
@@ -191,6 +231,8 @@ class _Follower:
         progress: dict[str, Any] = job.get("localProgress") or {}
         step = int(progress.get("step") or 0)
         self._note_base(progress, step)
+        losses: dict[str, float] = progress.get("epochLosses") or {}
+        self.run = Run(self.label, self._name, state == "JOB_STATE_RUNNING", losses, progress.get("etaSeconds"))
         # Reading a reference model is no step, but the trainer reports that it goes on.
         now = (state, step, progress.get("evalLoss"), progress.get("updatedAt"))
         if now != self._seen:
@@ -238,6 +280,7 @@ class _Follower:
             seconds=progress.get("runningSeconds"),
             model=output_model(self._start.call),
             stop=self._stop(ended, progress) if ended else None,
+            epoch_losses=progress.get("epochLosses"),
         )
 
     def _stop(self, ended: limits.Ended, progress: dict[str, Any]) -> dict[str, Any]:
@@ -266,7 +309,8 @@ def _why(state: str, message: str) -> str:
 
 def failed_parts(ended: Sequence[JobResult]) -> list[Stop]:
     """What of these has to be done again, under new names."""
-    parts = [(result, "final" if result.label == "final" else "candidate") for result in ended if not result.done]
+    left = [result for result in ended if not (result.done or result.pruned)]
+    parts = [(result, "final" if result.label == "final" else "candidate") for result in left]
     return [
         Stop.model_validate(
             {
@@ -281,9 +325,11 @@ def failed_parts(ended: Sequence[JobResult]) -> list[Stop]:
     ]
 
 
-def try_jobs(turn: Turn, starts: Sequence[JobStart], parallel: int) -> list[JobResult] | PilotlightError:
+def try_jobs(
+    turn: Turn, starts: Sequence[JobStart], parallel: int, pruner: Pruner | None = None
+) -> list[JobResult] | PilotlightError:
     """run_jobs(), with the error that the user has to decide on as a value."""
     try:
-        return run_jobs(turn, starts, parallel)
+        return run_jobs(turn, starts, parallel, pruner)
     except (FailedPrecondition, InvalidArgument, ResourceExhausted) as error:
         return error

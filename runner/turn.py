@@ -1,6 +1,7 @@
 """One turn at work: the client, the workspace and the context, with the few verbs every phase needs."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,9 +77,9 @@ class Turn:
         self.emit("cost", seen, f"cost/{key}/{_short(canonical_json(seen))}")
         return cost
 
-    def stop_jobs(self) -> None:
-        """Stop every job of this session that still runs."""
-        self.client.post("/turn/v1/stopJobs", {})
+    def stop_jobs(self, names: Sequence[str] = ()) -> None:
+        """Stop these jobs of this session, or every one that still runs; what they were approved for ends with them."""
+        self.client.post("/turn/v1/stopJobs", {"jobs": list(names)} if names else {})
 
     def finish(self, status: str, message: str) -> None:
         """End the turn: `succeeded`, `failed` or `cancelled`."""

@@ -4,6 +4,7 @@ The graph, its gates and its node names are the same for all. What a workflow sk
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
@@ -12,7 +13,8 @@ from langgraph.types import Command
 from pilotlight.plan import Phase, PlanValue
 from pilotlight.pricebook import PriceBook
 from runner.comparison import Compare
-from runner.phases import deploy, evaluate, inspect, report, sweep, train
+from runner.evaluators.choice import choose_evaluator
+from runner.phases import authoring, deploy, evaluate, inspect, report, sweep, train
 from runner.phases.classification import board
 from runner.phases.classification import deploy as label_deploy
 from runner.phases.classification import evaluate as label_evaluate
@@ -26,6 +28,10 @@ from runner.phases.preference import inspect as pair_inspect
 from runner.phases.preference import report as pair_report
 from runner.phases.preference import sweep as pair_sweep
 from runner.phases.preference.board import scoreboard as pair_scoreboard
+from runner.phases.scored import board as scored_board
+from runner.phases.scored import evaluate as scored_evaluate
+from runner.phases.scored import report as scored_report
+from runner.phases.scored import sweep as scored_sweep
 from runner.planning.catalogue import BaseFacts
 from runner.planning.classify import draft_classification
 from runner.planning.costing import Priced, Rest, price
@@ -37,6 +43,7 @@ from runner.planning.prepare_labels import collect_classification
 from runner.planning.prepare_pairs import plan_preference
 from runner.planning.pricing import Band
 from runner.planning.recipe import Recipe
+from runner.planning.scored import draft_scored, list_scored_values, price_scored
 from runner.planning.values import list_label_values, list_pair_values, list_values
 from runner.state import State
 from runner.turn import Turn
@@ -76,6 +83,12 @@ def _draft_sft(turn: Turn, intent: dict[str, Any], bases: list[BaseFacts], gener
 
 def _draft_classification(turn: Turn, intent: dict[str, Any], bases: list[BaseFacts], generation: int) -> Draft:
     return draft_classification(collect_classification(turn, intent, bases, generation))
+
+
+def _draft_scored(turn: Turn, intent: dict[str, Any], bases: list[BaseFacts], generation: int) -> Draft:
+    used = choose_evaluator(turn, intent)
+    inputs = collect(turn, intent, split_data(turn, intent), bases, generation)
+    return draft_scored(replace(inputs, evaluator=used))
 
 
 WORKFLOWS: dict[str, Workflow] = {
@@ -122,12 +135,33 @@ WORKFLOWS: dict[str, Workflow] = {
         scoreboard=pair_scoreboard,
         compare=pair_compare.compare,
     ),
+    "sft_scored": Workflow(
+        phases={
+            Phase.INSPECT: inspect.run,
+            Phase.SWEEP: scored_sweep.run,
+            Phase.TRAIN: train.run,
+            Phase.EVALUATE: scored_evaluate.run,
+            Phase.DEPLOY: deploy.run,
+            Phase.REPORT: scored_report.run,
+        },
+        draft=_draft_scored,
+        price=price_scored,
+        values=list_scored_values,
+        scoreboard=scored_board.scoreboard,
+    ),
 }
+WORKFLOWS["evaluator"] = WORKFLOWS["sft"]._replace(phases=WORKFLOWS["sft"].phases | {Phase.INSPECT: authoring.run})
+"""Only the first phase runs; with `then`, planning goes on as the workflow that is named there."""
+SCORED = ("evaluator", "generated")
+"""Ways of evaluation by which a supervised fine-tuning is the one whose candidates are scored."""
 
 
 def workflow_of(intent: dict[str, Any]) -> Workflow:
     """The workflow that was asked for; supervised fine-tuning where none was named."""
-    return WORKFLOWS.get(str(intent.get("workflow") or DEFAULT), WORKFLOWS[DEFAULT])
+    name = str(intent.get("workflow") or DEFAULT)
+    if name == DEFAULT and intent.get("evaluation") in SCORED:
+        name = "sft_scored"
+    return WORKFLOWS.get(name, WORKFLOWS[DEFAULT])
 
 
 def phase_node(phase: Phase) -> Node:

@@ -30,6 +30,11 @@ class Position:
     best_loss: float | None = None
     """The lowest evaluation loss after training began; its adapter is kept."""
     best_step: int | None = None
+    epoch_losses: dict[str, float] = field(default_factory=dict[str, float])
+    """Evaluation loss by finished epochs."""
+    base_rows: list[float] = field(default_factory=list[float])
+    """Summed loss by held-out row of the untrained model; and of the best one."""
+    best_rows: list[float] = field(default_factory=list[float])
     metrics_bytes: int = 0
     measures: dict[str, float] = field(default_factory=dict[str, float])
     """Of the last step, beside its loss; the following ones of evaluations: of the last, the base model's, the best."""

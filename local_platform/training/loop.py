@@ -110,6 +110,13 @@ class Loop:
         """The adapter to publish: the best by evaluation loss, or the last when nothing was evaluated."""
         return self.best if self.best is not None else adapter_state(self._model)
 
+    def heldout_losses(self) -> dict[str, list[float] | list[int]]:
+        """By held-out row: `tokens` that carry loss, and their summed loss under the `base` and the `tuned` model."""
+        if self._evaluator is None or not self.position.best_rows or not self.position.base_rows:
+            return {}
+        tokens = self._evaluator.trained_tokens()
+        return {"tokens": tokens, "base": self.position.base_rows, "tuned": self.position.best_rows}
+
     def _step(self, outputs: Outputs) -> None:
         position, started = self.position, Stopwatch()
         passes = self._passes(position.step)
@@ -195,10 +202,12 @@ class Loop:
         row |= _prefixed("eval", shown)
         others = {name: value for name, value in shown.items() if name != "loss"}
         if position.step == 0:
-            position.base_measures = others
+            position.base_measures, position.base_rows = others, self._evaluator.by_row()
         elif position.best_loss is None or loss < position.best_loss:
             position.best_loss, position.best_step, self.best = loss, position.step, adapter_state(self._model)
-            position.best_measures = others
+            position.best_measures, position.best_rows = others, self._evaluator.by_row()
+        if position.step in self._ends:
+            position.epoch_losses[f"{self._epoch():g}"] = loss
         position.record = loss if position.record is None else min(position.record, loss)
         position.eval_loss, position.evaluated_step, position.eval_measures = shown["loss"], position.step, others
         outputs.metrics.add(row)
@@ -222,7 +231,7 @@ class Loop:
         numbers.step, numbers.total_steps, numbers.epoch = position.step, self.total, self._epoch()
         numbers.percent = 100 * position.tokens / self._total_tokens
         numbers.loss, numbers.eval_loss = position.loss, position.eval_loss
-        numbers.measures = position.shown_measures()
+        numbers.measures, numbers.epoch_losses = position.shown_measures(), position.epoch_losses
         numbers.tokens, numbers.trained_tokens = position.tokens, position.trained_tokens
         numbers.eta_seconds = self._clock.remaining(self._total_tokens - position.tokens, self._evaluations_left())
         numbers.speed = self._clock.speed(self._evaluator.tokens if self._evaluator else 0)

@@ -25,6 +25,8 @@ class Numbers:
     percent: float = 0.0
     loss: float | None = None
     eval_loss: float | None = None
+    epoch_losses: dict[str, float] = field(default_factory=dict[str, float])
+    """Evaluation loss by finished epochs."""
     tokens: int = 0
     trained_tokens: int = 0
     eta_seconds: float | None = None
@@ -66,6 +68,7 @@ class Progress:
                 "trainedTokens": numbers.trained_tokens,
                 "etaSeconds": None if numbers.eta_seconds is None else round(numbers.eta_seconds, 1),
                 "speed": numbers.speed,
+                **({"epochLosses": numbers.epoch_losses} if numbers.epoch_losses else {}),
                 **({"measures": numbers.measures} if numbers.measures else {}),
                 "startedAt": self._started,
                 "updatedAt": to_rfc3339(now()),

@@ -7,7 +7,15 @@ from pydantic import BaseModel, ConfigDict, Field
 Workflow = Literal["sft", "preference", "classification", "evaluator", "question", "unsupported"]
 Evaluation = Literal["validation_loss", "evaluator", "generated", "rubric"]
 Unsupported = Literal[
-    "rft_training", "custom_loss", "training_loop", "hotload", "full_parameter", "destructive", "unknown_method"
+    "rft_training",
+    "custom_loss",
+    "training_loop",
+    "hotload",
+    "full_parameter",
+    "destructive",
+    "unknown_method",
+    "unattended",
+    "submit_only",
 ]
 ReplyDecision = Literal["approve", "revise", "reject", "question", "unclear"]
 
@@ -50,6 +58,10 @@ class Intent(BaseModel):
     hp_samples: int | None = None
     max_parallel_jobs: int | None = None
     skip_sweep: bool | None = None
+    prune: bool | None = None
+    """Whether the weaker candidates are stopped on the way (successive halving)."""
+    grid: Literal["usual", "separated", "full"] | None = None
+    """How rank and learning rate vary: together, each alone, or in all combinations."""
     skip_final_training: bool | None = None
     benchmark_only: bool | None = None
     train_fraction: float | None = None

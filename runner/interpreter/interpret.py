@@ -17,6 +17,7 @@ from runner.interpreter.models import find_models
 from runner.interpreter.numbers import FINDERS
 from runner.interpreter.refusals import find_unsupported
 from runner.interpreter.roles import take_roles
+from runner.interpreter.sweeps import find_sweep_settings
 from runner.interpreter.text import negated, normalise
 
 _TUNING = (
@@ -94,6 +95,7 @@ def find_fields(plain: str) -> dict[str, Any]:
     values |= find_evaluation(plain) | roles
     values["labels"] = find_labels(bare)
     values |= find_label_settings(bare)
+    values |= find_sweep_settings(bare)
     values["preference_method"] = _method(plain)
     for name, pattern in _FLAGS.items():
         if match := re.search(pattern, bare, re.I):

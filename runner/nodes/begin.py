@@ -4,6 +4,7 @@ from langgraph.types import Command
 
 from pilotlight.plan import Phase
 from runner import catalogue_answers
+from runner.evaluators.kept import SOURCE
 from runner.intents import DECLINED_WORKFLOWS, changes_of, merge, read_text
 from runner.limits import as_update, retry_of
 from runner.state import GRAPH_VERSION, State
@@ -12,17 +13,22 @@ from runner.turn import Turn
 
 
 def begin(turn: Turn, state: State) -> Command[str]:
-    """Merge new instructions into the intent. To inspect, or to clarify, or (a mere question) to the end."""
+    """Merge new instructions into the intent. To inspect, or to clarify, or (a mere question) to the end.
+
+    A question that something else was said after is answered on the way.
+    """
     fresh, seen = unread(turn, state), len(turn.context.said())
     intent = state.get("intent", {})
     retry = retry_of(state)
     if retry and fresh and not any(changes_of(intent, read_text(text)) for text in fresh):
         return Command(goto=retry.goto, update={**as_update(retry), "seen": seen})
-    for text in fresh:
+    for number, text in enumerate(fresh, 1):
+        if number > 1 and (asked := intent.get("question")):
+            turn.say(catalogue_answers.answer(turn, str(asked)), f"answer/{seen - len(fresh) + number - 1}")
         intent = merge(intent, read_text(text))
     update: State = {"graph_version": GRAPH_VERSION, "seen": seen, "intent": intent, "clarify": {}, "trouble": {}}
     update |= next_generation(state)
-    if intent.get("workflow") == "question":
+    if intent.get("question"):
         return Command(goto="answer", update=update)
     reason = clarify_reason(intent)
     if reason:
@@ -42,11 +48,25 @@ def clarify_reason(intent: dict[str, object]) -> str:
     workflow = intent.get("workflow")
     if intent.get("unsupported"):
         return "unsupported"
-    if workflow in DECLINED_WORKFLOWS:
+    if workflow in DECLINED_WORKFLOWS or (workflow == "evaluator" and intent.get("evaluator_kind") == "rft"):
         return "workflow"
-    if intent.get("evaluation") in ("evaluator", "generated", "rubric") or intent.get("evaluator"):
-        return "evaluation"
+    if reason := _evaluation_reason(intent):
+        return reason
     return "" if intent.get("train_dataset") else "missing"
+
+
+def _evaluation_reason(intent: dict[str, object]) -> str:
+    """Why the winner cannot be chosen the way that was asked for; empty when it can."""
+    evaluation, evaluator = intent.get("evaluation"), intent.get("evaluator")
+    if evaluation in (None, "validation_loss") or intent.get("workflow") == "evaluator":
+        return ""
+    if evaluation == "rubric" and intent.get("workflow") == "preference":
+        return ""
+    if evaluation == "rubric" or intent.get("workflow") in ("classification", "preference"):
+        return "evaluation"
+    if evaluation == "generated" or evaluator == SOURCE:
+        return ""
+    return "evaluation" if evaluator else "which_evaluator"
 
 
 def answer(turn: Turn, state: State) -> Command[str]:

@@ -96,6 +96,7 @@ def _collect(turn: Turn, state: State, previous: str) -> Stopped:
         price=WORKFLOWS[recipe.workflow].price,
         values=WORKFLOWS[recipe.workflow].values,
         asked=frozenset(results.asked_models(turn, recipe)),
+        pruned=frozenset(result.label for result in results.load_jobs(turn, recipe) if result.pruned),
     )
 
 

@@ -48,8 +48,8 @@ class BaseFacts(BaseModel):
 
 def list_bases(client: Client, account: str) -> list[BaseFacts]:
     """Tunable base models of the catalogue and of the account, smallest first."""
-    shapes = {shape["baseModel"]: shape for shape in _pages(client, CATALOGUE_ACCOUNT, "trainingShapes")}
-    models = [model for owner in (CATALOGUE_ACCOUNT, account) for model in _pages(client, owner, "models")]
+    shapes = {shape["baseModel"]: shape for shape in list_resources(client, CATALOGUE_ACCOUNT, "trainingShapes")}
+    models = [model for owner in (CATALOGUE_ACCOUNT, account) for model in list_resources(client, owner, "models")]
     bases = [_facts(model, shapes.get(model["name"], {})) for model in models if _is_tunable_base(model)]
     return sorted(bases, key=lambda base: (base.parameters or 0, base.id))
 
@@ -69,7 +69,8 @@ def recommend(bases: list[BaseFacts], longest: int) -> BaseFacts:
     return max(fitting or bases, key=lambda base: (base.parameters or 0, base.id))
 
 
-def _pages(client: Client, account: str, collection: str) -> list[dict[str, Any]]:
+def list_resources(client: Client, account: str, collection: str) -> list[dict[str, Any]]:
+    """All pages of a collection; empty where the platform does not have it."""
     found: list[dict[str, Any]] = []
     token = ""
     while True:

@@ -12,6 +12,7 @@ from runner.planning.catalogue import BaseFacts
 from runner.planning.pricing import Amount, Band, price_seconds
 from runner.planning.recipe import DataSide, Recipe
 from runner.planning.timing import SCALE_TO_ZERO_SECONDS, asking_seconds, job_seconds, pair_job_seconds, wall_seconds
+from runner.scoring.halving import expected_share
 
 MESSAGE_BYTES = 1_000_000
 _SETUP_SECONDS = 5.0
@@ -58,7 +59,7 @@ def price(recipe: Recipe, prices: PriceBook, band: Band, so_far: Decimal, rest: 
     if rest.final:
         price_final(sheet, recipe, rest.options, rest.gate)
     if rest.evaluation:
-        _price_evaluation(sheet, recipe, rest)
+        price_evaluation(sheet, recipe, rest)
     price_deployment(sheet, recipe, rest.options, rest.gate)
     return sheet.total(so_far)
 
@@ -137,13 +138,23 @@ def price_candidates(sheet: Sheet, recipe: Recipe, slots: list[list[Candidate]])
         text = f"candidate {slot[0].id}: {slot[0].settings()}"
         calls = [requests.candidate_job(recipe, candidate) for candidate in slot]
         sheet.grants.append(grant_of(calls, "plan_approval", Phase.SWEEP, text, amount.high or Decimal(0)))
-    known = [seconds for seconds in times if seconds is not None]
+    share = expected_share(len(slots), max(slot[0].epochs for slot in slots)) if recipe.prune else 1.0
+    known = [seconds * share for seconds in times if seconds is not None]
     at_once = min(
         recipe.max_parallel, max((b.throughput.concurrent_jobs for b in recipe.bases if b.throughput), default=1)
     )
     wall = wall_seconds(known, at_once) if len(known) == len(times) else None
     text = f"{len(times)} candidate{'s' if len(times) > 1 else ''} on {recipe.sample.rows:,} rows, {at_once} at a time"
-    sheet.add(Phase.SWEEP, "training", text, total_of(amounts), wall)
+    text += ", the weaker half stopped at each rung" if share < 1 else ""
+    sheet.add(Phase.SWEEP, "training", text, _shared(total_of(amounts), share), wall)
+
+
+def _shared(amount: Amount, share: float) -> Amount:
+    """What is expected when only this share is trained; at most it may still be all: none may be the weaker one."""
+    if amount.low is None or amount.expected is None:
+        return amount
+    part = Decimal(str(share))
+    return Amount(usd(amount.low * part), usd(amount.expected * part), amount.high)
 
 
 def price_final(sheet: Sheet, recipe: Recipe, options: list[Candidate], gate: Gate) -> None:
@@ -162,7 +173,8 @@ def slowest_of(seconds: list[float | None]) -> float | None:
     return max(known) if len(known) == len(seconds) else None
 
 
-def _price_evaluation(sheet: Sheet, recipe: Recipe, rest: Rest) -> None:
+def price_evaluation(sheet: Sheet, recipe: Recipe, rest: Rest) -> None:
+    """Base and tuned model on one replica."""
     times = [evaluation_seconds(base, recipe.heldout, recipe.prompts, recipe.answer_tokens) for base in recipe.bases]
     known = [seconds for seconds in times if seconds is not None]
     slowest = max(known) if len(known) == len(times) else None
@@ -175,7 +187,7 @@ def _price_evaluation(sheet: Sheet, recipe: Recipe, rest: Rest) -> None:
     deployment = requests.deployment_name(recipe, calls[0])
     models = [f"{requests.tuned_model(recipe, candidate)}#{deployment}" for candidate in rest.options]
     calls_allowed = 6 * recipe.prompts + 200
-    sheet.grants.append(_chat_grant(recipe, "ask", Phase.EVALUATE, [deployment, *models], rest.gate, calls_allowed))
+    sheet.grants.append(chat_grant(recipe, "ask", Phase.EVALUATE, [deployment, *models], rest.gate, calls_allowed))
     sheet.add(Phase.EVALUATE, "inference", text, amount, slowest)
 
 
@@ -189,12 +201,13 @@ def price_deployment(sheet: Sheet, recipe: Recipe, options: list[Candidate], gat
     calls = [requests.final_deployment(recipe, candidate) for candidate in options]
     sheet.grants.append(grant_of(calls, gate, Phase.DEPLOY, text, amount.high or Decimal(0), max_hours=hours))
     name = requests.deployment_name(recipe, calls[0])
-    sheet.grants.append(_chat_grant(recipe, "ask-deployed", Phase.DEPLOY, [name], gate, 100))
+    sheet.grants.append(chat_grant(recipe, "ask-deployed", Phase.DEPLOY, [name], gate, 100))
     speeds = [base.throughput.startup_seconds for base in recipe.bases if base.throughput]
     sheet.add(Phase.DEPLOY, "deployment", text, amount, max(speeds) if speeds else None)
 
 
-def _chat_grant(recipe: Recipe, step: str, phase: Phase, models: list[str], gate: Gate, calls: int) -> GrantSpec:
+def chat_grant(recipe: Recipe, step: str, phase: Phase, models: list[str], gate: Gate, calls: int) -> GrantSpec:
+    """Greedy answers of the session's own models, none longer than the recipe allows."""
     rules = {
         "body.messages": Rule(max_bytes=MESSAGE_BYTES),
         "body.tools": Rule(max_bytes=MESSAGE_BYTES),

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from pilotlight.errors import FailedPrecondition
 from pilotlight.money import show
-from pilotlight.plan import CostLine, Phase, Plan, PlanDataset
+from pilotlight.plan import CostLine, Phase, Plan, PlanDataset, PlanOffer
 from pilotlight.pricebook import PriceBook
 from runner.context import TurnContext
 from runner.data.sides import Sides
@@ -18,8 +18,9 @@ from runner.planning.choices import FIRST_HOUR, PROMPTS, Choices, cuts
 from runner.planning.costing import Priced, evaluation_seconds, price
 from runner.planning.grid import MAX_PARALLEL, build_grid, default_epochs
 from runner.planning.label_facts import LabelFacts
+from runner.planning.offers import Offer, list_offers
 from runner.planning.pricing import Band, fit_band
-from runner.planning.recipe import Recipe
+from runner.planning.recipe import EvaluatorUse, Recipe
 from runner.planning.timing import SCALE_TO_ZERO_SECONDS
 from runner.planning.values import list_values
 
@@ -49,6 +50,8 @@ class Inputs:
     """What the planner's own model has cost."""
     labels: LabelFacts | None = None
     """Of a classification."""
+    evaluator: EvaluatorUse | None = None
+    """Where answers are scored by one."""
 
 
 class Draft(NamedTuple):
@@ -78,11 +81,13 @@ class Form(NamedTuple):
     price: Callable[[Recipe, PriceBook, Band, Decimal], Priced]
     fields: Callable[[Inputs, Recipe, str, list[str]], dict[str, Any]]
     """Fields of the plan that the workflow words itself: from inputs, recipe, the band in words, and the cuts."""
+    offers: Callable[[dict[str, Any], Choices], list[Offer]] = list_offers
+    """What the sweep could be instead."""
 
 
 def draft_plan(inputs: Inputs) -> Draft:
     """The plan of a supervised fine-tuning. Raises FailedPrecondition when even the smallest is over budget."""
-    return draft_with(Form(choose, resolve, price, _fields), inputs)
+    return draft_with(Form(choose, resolve, price, plan_fields), inputs)
 
 
 def draft_with(form: Form, inputs: Inputs) -> Draft:
@@ -95,11 +100,25 @@ def draft_with(form: Form, inputs: Inputs) -> Draft:
         smallest = inputs.so_far + priced.cost.total("high")
         if budget is None or smallest <= budget:
             fields = form.fields(inputs, recipe, band.text, done)
-            return Draft(_assemble(inputs, recipe, priced, budget, fields | {"cuts": done}), recipe)
+            fields |= {"cuts": done, "offers": _list_offers(form, inputs, choices, band) if not done else []}
+            return Draft(_assemble(inputs, recipe, priced, budget, fields), recipe)
     raise FailedPrecondition(
         f"Even the smallest plan may cost up to {show(smallest)}, more than the budget of {show(budget or smallest)}.",
         hint="Raise the budget, name a smaller base model or a smaller dataset.",
     )
+
+
+def _list_offers(form: Form, inputs: Inputs, choices: Choices, band: Band) -> list[PlanOffer]:
+    """What the sweep could be instead, with its price, as far as the budget allows it."""
+    budget, offers = budget_of(inputs), list[PlanOffer]()
+    for offer in form.offers(inputs.intent, choices):
+        other = replace(inputs, intent=inputs.intent | offer.intent)
+        recipe = form.resolve(other, form.choose(other))
+        cost = form.price(recipe, inputs.context.prices, band, inputs.so_far).cost
+        if not cost.unknown and (budget is None or inputs.so_far + cost.total("high") <= budget):
+            amounts = {"expected": cost.total(), "high": cost.total("high"), "seconds": cost.wall_seconds}
+            offers.append(PlanOffer.model_validate({"words": offer.words, "text": offer.text} | amounts))
+    return offers
 
 
 def budget_of(inputs: Inputs) -> Decimal | None:
@@ -116,16 +135,17 @@ def choose(inputs: Inputs) -> Choices:
     ranks, rates = intent.get("lora_ranks"), intent.get("learning_rates")
     single = bool(intent.get("skip_sweep"))
     epochs = intent.get("epochs")
-    probe = build_grid(inputs.bases, ranks, rates, 1.0, single)
+    kind = intent.get("grid")
+    probe = build_grid(inputs.bases, ranks, rates, 1.0, single, kind)
     rows = sides.sample.rows if len(probe.candidates) > 1 else sides.train.rows
-    grid = build_grid(inputs.bases, ranks, rates, float(epochs or default_epochs(rows)), single)
+    grid = build_grid(inputs.bases, ranks, rates, float(epochs or default_epochs(rows)), single, kind)
     return Choices(
         candidates=tuple(grid.candidates),
         final_epochs=float(epochs or default_epochs(sides.train.rows)),
         prompts=min(PROMPTS, sides.heldout.rows),
         deployment_hours=FIRST_HOUR,
         epochs_set=epochs is not None,
-        grid_set=grid.ranks_set or grid.rates_set or len(inputs.bases) > 1,
+        grid_set=grid.ranks_set or grid.rates_set or bool(kind) or len(inputs.bases) > 1,
     )
 
 
@@ -153,6 +173,7 @@ def resolve(inputs: Inputs, choices: Choices) -> Recipe:
         final_epochs=choices.final_epochs,
         max_parallel=int(inputs.intent.get("max_parallel_jobs") or MAX_PARALLEL),
         sweep=sweep,
+        prune=sweep and bool(inputs.intent.get("prune")),
         final=not reason,
         final_reason=reason,
         prompts=choices.prompts,
@@ -207,7 +228,8 @@ def _assemble(inputs: Inputs, recipe: Recipe, priced: Priced, budget: Decimal | 
     return Plan.model_validate(shared | fields)
 
 
-def _fields(inputs: Inputs, recipe: Recipe, band: str, done: list[str]) -> dict[str, Any]:
+def plan_fields(inputs: Inputs, recipe: Recipe, band: str, done: list[str]) -> dict[str, Any]:
+    """What a plan of supervised fine-tuning says beside what all plans say."""
     skipped = {} if recipe.sweep else {Phase.SWEEP: no_sweep(inputs.intent, done)}
     return {
         "workflow": "sft",

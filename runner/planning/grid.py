@@ -1,6 +1,7 @@
 """The candidate grid [A131-A133, A149-A154] and how many epochs a run takes."""
 
 import math
+from collections.abc import Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -20,6 +21,16 @@ PAIR_GRIDS = {
 """Learning rate and beta, the middle of the road first."""
 BETAS = {"DPO": 0.5, "ORPO": 1.0}
 """By method: where beta ends."""
+_RANKS, _RATES = [rank for rank, _ in DEFAULT_GRID], [rate for _, rate in DEFAULT_GRID]
+GRIDS: dict[str, tuple[tuple[int, float], ...]] = {
+    "usual": DEFAULT_GRID,
+    "separated": (
+        *((rank, DEFAULT_SINGLE[1]) for rank in _RANKS),
+        *((DEFAULT_SINGLE[0], rate) for rate in _RATES if rate != DEFAULT_SINGLE[1]),
+    ),
+    "full": tuple(product(_RANKS, _RATES)),
+}
+"""The documented one moves rank and learning rate together. The others tell them apart: each alone, or all of both."""
 MAX_PARALLEL = 6
 HIGHEST_RATE, MOST_EPOCHS = 0.1, 100
 LORA_RANKS = (1, 2, 4, 8, 16, 32)
@@ -74,13 +85,20 @@ def default_epochs(rows: int) -> int:
 
 
 def build_grid(
-    bases: list[BaseFacts], ranks: list[int] | None, rates: list[float] | None, epochs: float, single: bool
+    bases: list[BaseFacts],
+    ranks: list[int] | None,
+    rates: list[float] | None,
+    epochs: float,
+    single: bool,
+    grid: str | None = None,
 ) -> Grid:
     """All candidates, bases outermost. Explicit lists are crossed; one explicit list keeps the default of the other.
 
+    `grid` is one of GRIDS, and counts where there is no list.
+
     With `single` (no sweep) one candidate per base: the first given values, else the middle of the default grid.
     """
-    pairs = _pairs(ranks, rates)
+    pairs = _pairs(ranks, rates) if ranks or rates else list(GRIDS[grid or "usual"])
     if single:
         pairs = [(ranks[0] if ranks else DEFAULT_SINGLE[0], rates[0] if rates else DEFAULT_SINGLE[1])]
     chosen = bases[:1] if single else bases
@@ -98,9 +116,15 @@ def _pairs(ranks: list[int] | None, rates: list[float] | None) -> list[tuple[int
     usual = dict(DEFAULT_GRID)
     if ranks:
         return [(rank, usual.get(rank, DEFAULT_SINGLE[1])) for rank in dict.fromkeys(ranks)]
-    if rates:
-        return [(DEFAULT_SINGLE[0], rate) for rate in dict.fromkeys(rates)]
-    return list(DEFAULT_GRID)
+    return [(DEFAULT_SINGLE[0], rate) for rate in dict.fromkeys(rates or [])]
+
+
+def moves_together(candidates: Sequence[Candidate]) -> bool:
+    """Whether neither rank nor learning rate ever changes alone, so that a sweep cannot tell which of them matters."""
+    pairs = {(candidate.lora_rank, candidate.learning_rate) for candidate in candidates}
+    return len(pairs) > 1 and all(
+        sum(one == rank for one, _ in pairs) == 1 == sum(one == rate for _, one in pairs) for rank, rate in pairs
+    )
 
 
 def build_pair_grid(bases: list[BaseFacts], intent: dict[str, Any], method: str, epochs: float) -> Grid:

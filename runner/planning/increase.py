@@ -18,6 +18,7 @@ from runner.planning.draft import Draft
 from runner.planning.label_requests import measuring_steps
 from runner.planning.pricing import Band, fit_band, price_seconds
 from runner.planning.recipe import Recipe
+from runner.planning.scored_requests import scoring_steps
 
 ENOUGH_PERCENT = 10.0
 """From here on, what a run cost so far tells what all of it costs."""
@@ -50,6 +51,8 @@ class Stopped:
     values: Callable[[Recipe, dict[str, Any], str, str], list[PlanValue]]
     asked: frozenset[str] = frozenset()
     """Labels of the models whose answers are kept."""
+    pruned: frozenset[str] = frozenset()
+    """IDs of the candidates that successive halving stopped: they are not trained again."""
 
 
 class _Choice(NamedTuple):
@@ -132,8 +135,10 @@ def _expect(stopped: Stopped, stop: Stop, slower: dict[str, float]) -> Stop:
 
 def _longer(recipe: Recipe) -> Recipe:
     task = recipe.task and recipe.task.model_copy(update={"trial_hours": 2 * recipe.task.trial_hours})
+    used = recipe.evaluator and recipe.evaluator.model_copy(update={"trial_hours": 2 * recipe.evaluator.trial_hours})
     pairs = recipe.pairs and recipe.pairs.longer()
-    return recipe.model_copy(update={"evaluation_hours": 2 * recipe.evaluation_hours, "task": task, "pairs": pairs})
+    longer = {"evaluation_hours": 2 * recipe.evaluation_hours, "task": task, "evaluator": used, "pairs": pairs}
+    return recipe.model_copy(update=longer)
 
 
 def _steps_of(stop: Stop, recipe: Recipe) -> tuple[str, ...]:
@@ -143,6 +148,8 @@ def _steps_of(stop: Stop, recipe: Recipe) -> tuple[str, ...]:
         return measuring_steps(recipe, stop.resource)
     if stop.part == "evaluation" and recipe.pairs is not None:
         return pair_requests.measuring_steps(recipe, stop.resource)
+    if stop.part == "evaluation" and recipe.evaluator is not None:
+        return scoring_steps(recipe, stop.resource)
     return {"final": ("final",), "evaluation": ("eval", "load", "ask"), "deployment": ("deploy", "ask-deployed")}[
         stop.part
     ]
@@ -160,7 +167,8 @@ def _band(stopped: Stopped) -> Band:
 def _rest(stopped: Stopped, recipe: Recipe) -> Rest:
     """What is still to do, from the phase that stopped on."""
     if stopped.phase is Phase.SWEEP:
-        left = [candidate for candidate in recipe.candidates if candidate.id not in stopped.finished]
+        kept = {*stopped.finished, *stopped.pruned}
+        left = [candidate for candidate in recipe.candidates if candidate.id not in kept]
         gate = "promotion" if recipe.sweep else "plan_approval"
         return Rest(left if recipe.sweep else [], recipe.candidates, recipe.final, True, gate, asked=stopped.asked)
     training = recipe.final and stopped.phase is Phase.TRAIN

@@ -13,6 +13,7 @@ from runner.planning.judge_costing import judged_seconds
 from runner.planning.judge_requests import judged_prompts
 from runner.planning.judge_task import DeltaTask, JudgeTask
 from runner.planning.label_costing import hours_for
+from runner.planning.offers import Offer
 from runner.planning.pair_costing import price_pairs, trial_seconds
 from runner.planning.recipe import PairTask, Recipe
 from runner.planning.values import list_pair_values
@@ -45,7 +46,12 @@ def draft_preference(inputs: Inputs, facts: Facts) -> Draft:
     def resolved(inputs: Inputs, choices: Choices) -> Recipe:
         return _resolve(inputs, choices, facts)
 
-    return draft_with(Form(_choose, resolved, price_pairs, fields), inputs)
+    return draft_with(Form(_choose, resolved, price_pairs, fields, _no_offers), inputs)
+
+
+def _no_offers(intent: dict[str, Any], choices: Choices) -> list[Offer]:
+    """Of what other sweeps could be, nothing fits: rank is fixed, and losses with another beta cannot be compared."""
+    return []
 
 
 def goal_of(intent: dict[str, Any]) -> Goal | None:
@@ -89,7 +95,13 @@ def _resolve(inputs: Inputs, choices: Choices, facts: Facts) -> Recipe:
     whole = recipe.sample.name == recipe.train.name
     reason = recipe.final_reason or (SWEEP_IS_TRAINING if recipe.sweep and whole else "")
     recipe = recipe.model_copy(
-        update={"workflow": "preference", "pairs": task, "final": not reason, "final_reason": reason}
+        update={
+            "workflow": "preference",
+            "pairs": task,
+            "final": not reason,
+            "final_reason": reason,
+            "prune": False,  # losses with another beta cannot be compared
+        }
     )
     tuned = {base.name: sum(one.base_model == base.name for one in recipe.candidates) for base in recipe.bases}
     hours = max(hours_for(_seconds(recipe, base, tuned[base.name])) for base in recipe.bases)

@@ -66,6 +66,20 @@ class PairTask(BaseModel):
         return self.model_copy(update={"trial_hours": 2 * self.trial_hours, "judge": judge, "delta": delta})
 
 
+class EvaluatorUse(BaseModel):
+    """The evaluator that a plan scores answers with: exactly this code."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    """Its file in the workspace, or its resource name."""
+    title: str
+    digest: str
+    """SHA-256 of its code, in hex; see runner.evaluators.kept.code_of."""
+    trial_hours: float = 0.0
+    """How long a deployment on which candidates are scored may run."""
+
+
 class Recipe(BaseModel):
     """A plan resolved to names and numbers."""
 
@@ -99,11 +113,16 @@ class Recipe(BaseModel):
     slowness: dict[str, float] = {}
     """By base model: how many times longer than the platform's speed says its training was measured to take."""
 
+    prune: bool = False
+    """Whether successive halving stops the weaker candidates."""
+
     workflow: str = "sft"
     task: LabelTask | None = None
     """Set when the workflow is classification."""
     pairs: PairTask | None = None
     """Set when the workflow is preference."""
+    evaluator: EvaluatorUse | None = None
+    """Set when answers are scored by one, and the winner is chosen by that."""
 
     @property
     def preference(self) -> PairTask:
@@ -111,6 +130,13 @@ class Recipe(BaseModel):
         if self.pairs is None:
             raise ValueError(f"a {self.workflow} plan learns no preferences")
         return self.pairs
+
+    @property
+    def scorer(self) -> EvaluatorUse:
+        """The evaluator. Raises ValueError where the plan scores by none."""
+        if self.evaluator is None:
+            raise ValueError(f"a {self.workflow} plan scores answers by no evaluator")
+        return self.evaluator
 
     @property
     def labels(self) -> LabelTask:

@@ -3,9 +3,12 @@
 from typing import Any, Literal
 
 from pilotlight.plan import PlanValue, Scalar
+from prompts import OPERATORS
 from runner.planning.catalogue import BaseFacts
+from runner.planning.grid import moves_together
 from runner.planning.recipe import Recipe
 from runner.planning.timing import SCALE_TO_ZERO_SECONDS
+from runner.scoring.halving import list_rungs
 
 FEW_STEPS = 150
 Origin = Literal["set", "default", "unknown"]
@@ -61,7 +64,7 @@ def list_pair_values(recipe: Recipe, intent: dict[str, Any], token_method: str, 
         note = "measured on the held-out pairs" if goal.measured else "not measured by this plan: it needs a judge"
         note += ", and the sweep ends as soon as it is reached" if goal.stops else ""
         shown = f"{goal.value:g}" if isinstance(goal.value, int | float) else goal.value
-        text = f"{goal.metric.replace('_', ' ')} {goal.op} {shown}"
+        text = f"{goal.metric.replace('_', ' ')} {OPERATORS[goal.op]} {shown}"
         values.append(_value("target", "Target", text, "set", note))
     return [*values, *_deployment_values(recipe), _value("range", "Cost range", "low to high", "default", band)]
 
@@ -119,6 +122,7 @@ def _training_values(recipe: Recipe, intent: dict[str, Any]) -> list[PlanValue]:
         _value("learning_rates", "Learning rates", rates, _origin(intent, "learning_rates")),
     ]
     if recipe.sweep:
+        rows += _sweep_values(recipe, intent) if recipe.pairs is None else _unpruned(intent)
         epochs = recipe.candidates[0].epochs
         rows.append(_value("sweep_epochs", "Epochs in the sweep", epochs, _origin(intent, "epochs"), formula))
         parallel = _origin(intent, "max_parallel_jobs")
@@ -142,6 +146,34 @@ def _method(recipe: Recipe, intent: dict[str, Any]) -> PlanValue:
     what = {"DPO": "compared with the base model", "ORPO": "no reference model; it imitates the preferred answers too"}
     method = recipe.pairs.method
     return _value("method", "Method", f"LoRA {method}", _origin(intent, "preference_method"), what[method])
+
+
+def _unpruned(intent: dict[str, Any]) -> list[PlanValue]:
+    """Whether a wish for halving is not followed, and why."""
+    if not intent.get("prune"):
+        return []
+    note = "held-out losses with another beta cannot be compared, so every candidate is trained to its end"
+    return [_value("prune", "Successive halving", "off", "default", note)]
+
+
+def _sweep_values(recipe: Recipe, intent: dict[str, Any]) -> list[PlanValue]:
+    """Whether the grid tells rank and learning rate apart, and whether weak candidates are stopped."""
+    together, note = moves_together(recipe.candidates), ""
+    if together:
+        note = "so the sweep cannot tell which of the two made the difference"
+    shape = "rank and learning rate move together" if together else "rank and learning rate vary apart"
+    rungs = list_rungs(max(candidate.epochs for candidate in recipe.candidates))
+    halving, told = "off", "every candidate is trained to its end"
+    if recipe.prune and rungs:
+        halving = f"the weaker half is stopped after {', '.join(map(str, rungs))} epochs"
+        told = "by validation loss, among candidates of one base model; what a stopped one has left is not spent"
+    elif recipe.prune:
+        told = "it has no effect: candidates are trained for one epoch only"
+    origin = "set" if intent.get("prune") is not None else "default"
+    return [
+        _value("grid", "Grid", shape, _origin(intent, "grid"), note),
+        _value("prune", "Successive halving", halving, origin, told),
+    ]
 
 
 def _steps(recipe: Recipe) -> PlanValue:

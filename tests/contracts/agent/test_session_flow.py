@@ -71,7 +71,7 @@ def test_a_rejected_plan_ends_the_session_free_of_charge(control: ControlServer)
 def test_words_that_decide_nothing_keep_the_session_waiting(control: ControlServer) -> None:
     session = control.create("plan; finish")
     question = control.settle(session, "waiting")["question"]
-    for text in ("Why so expensive?", "Approved if my boss agrees", "hm", 'He said "approved, proceed."'):
+    for text in ("Proceed? No.", "Approved if my boss agrees", "hm", 'He said "approved, proceed."'):
         view = control.update(session, instruction=text)
         assert view["status"] == "waiting"
         assert view["question"] == question
@@ -79,6 +79,17 @@ def test_words_that_decide_nothing_keep_the_session_waiting(control: ControlServ
     last, before = control.events(session)[-1], control.events(session)[-2]
     assert last["type"] == "question"
     assert "Approved, proceed." in before["payload"]["text"]
+
+
+def test_a_question_is_answered_by_a_turn_and_approves_nothing(control: ControlServer) -> None:
+    session = control.create("plan; finish")
+    question = control.settle(session, "waiting")["question"]
+    assert control.update(session, instruction="How much has this cost so far?")["status"] == "pending"
+    view = control.settle_until(session, lambda view: view["status"] == "waiting" and view["turn"] == 2)
+    assert (view["question"], view["cost"]["approved"]) == (question, "0.000000")
+    assert "nothing was approved" in json.dumps(control.events(session))
+    control.update(session, instruction="Approved, proceed.")
+    control.settle(session, "succeeded")
 
 
 def test_auto_approve_covers_plans_up_to_its_ceiling(control: ControlServer) -> None:

@@ -1,6 +1,7 @@
 """The scripted control process with preference jobs, and models that find one answer more likely than another."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ PAIRS = f"accounts/{ACCOUNT}/datasets/prefs"
 
 
 class PairControl(Control):
-    """`finds` is the log-probability per token that a model gives an answer: by the request's model and the text."""
+    """`finds` is the log-probability per token that a model gives: by the name in the request and by text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,6 +30,9 @@ class PairControl(Control):
         self.completions: list[dict[str, Any]] = []
         self.asleep = 1
         self.loss = lambda body: 0.5
+        self.ticking: set[str] = set()
+        """Jobs, by the end of their ID, whose trainer reports, until the time `until`, that it goes on."""
+        self.until = 0.0
 
 
 def taught(model: str, answer: str) -> float:
@@ -64,7 +68,12 @@ class PairServer(Server):
         return await self._effect(request, make, "CreateDpoJob")
 
     async def get_pair_job(self, request: Request) -> Response:
-        return self.look(self._name(request, "dpoJobs"), request.path_params["id"])
+        answer = self.look(self._name(request, "dpoJobs"), request.path_params["id"])
+        if request.path_params["id"].rsplit("-", 1)[-1] not in self.pairs.ticking:
+            return answer
+        job = json.loads(bytes(answer.body))
+        job["localProgress"]["updatedAt"] = str(min(time.monotonic(), self.pairs.until))
+        return JSONResponse(job)
 
     async def chat(self, request: Request) -> Response:
         body = await request.json()

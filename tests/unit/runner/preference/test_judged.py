@@ -23,6 +23,14 @@ def improved(model: str, asked: str) -> str:
     return "good: it is done" if "#" in model else "bad: never ask again"
 
 
+def signed(model: str, asked: str) -> str:
+    return f"an answer of {model}"
+
+
+def constant(model: str, asked: str) -> str:
+    return "always the same"
+
+
 def differing(model: str, asked: str) -> str:
     """The strong and the tuned models take up what is asked, the weak and the base model repeat themselves.
 
@@ -91,7 +99,7 @@ def test_a_judge_by_position_is_said_to_be_one(desk: Any, control: Any) -> None:
         return {"A": -0.1, "B": -2.0}.get(answer, -1.0)
 
     control.finds = position
-    control.says = lambda model, asked: f"an answer of {model}"
+    control.says = signed
     control.instructions = [
         f"Run DPO on {PAIRS} using ember-500k. Skip HP tuning. Rubric: the kinder answer is better."
     ]
@@ -168,7 +176,7 @@ def _check_pairs(desk: Any, pairs: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def test_too_few_pairs_are_said_and_nothing_is_trained(desk: Any, prompts_only: Any) -> None:
-    prompts_only.says = lambda model, asked: "always the same"
+    prompts_only.says = constant
     desk.run()
     prompts_only.reply()
     desk.run()

@@ -7,6 +7,7 @@ from runner.interpreter.datasets import find_datasets
 from runner.interpreter.evaluation import (
     evaluator_kind,
     find_evaluation,
+    find_inline_intent,
     find_scoring_intent,
     is_authoring,
     uses_that_evaluator,
@@ -79,6 +80,8 @@ def interpret(text: str) -> Intent:
         return Intent(workflow=workflow, question=text.strip(), base_models=values.get("base_models"))
     if workflow == "evaluator":
         values |= _authoring(plain, values)
+    elif values.get("evaluation") == "generated":
+        values["scoring_intent"] = find_inline_intent(plain)
     intent = Intent.model_validate({name: value for name, value in values.items() if value is not None})
     intent.missing = list_missing(intent)
     return intent

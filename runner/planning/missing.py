@@ -29,8 +29,7 @@ REFUSALS = {
     ),
     "unattended": (
         "Nothing is spent here without an approval, by design",
-        f"{MANAGED}, or an autoApprove ceiling that a person sets in advance (`firectl session create "
-        "--auto-approve`)",
+        f"{MANAGED}, or an autoApprove ceiling that a person sets in advance (`firectl session create --auto-approve`)",
     ),
     "submit_only": ("A single job with settings that are known already needs no plan, no sweep and no agent", MANAGED),
     "unknown_method": ("That method is outside what is supported here", f"{MANAGED} or {TRAINING_API}"),

@@ -23,6 +23,7 @@ INSTRUCTION = (
 @pytest.fixture(scope="module")
 def finished(system: System) -> str:
     """A session that went through approval and promotion to its end."""
+    system.wait_calibrated("ember-500k")
     session = system.create(INSTRUCTION)
     first = system.wait(session)
     assert first.endswith("[done] session status: waiting\n")

@@ -11,7 +11,7 @@ POSTGRES_SAMPLE := tests/unit/database tests/contracts/postgres tests/unit/gatew
 	tests/unit/gateway/test_store_quick.py tests/unit/agent/test_journal.py tests/unit/agent/test_turns.py \
 	tests/contracts/agent/test_session_flow.py
 
-.PHONY: demo demo-classification up test test-slow test-postgres test-postgres-sample postgres mutants adversary \
+.PHONY: demo demo-classification demo-preference up test test-slow test-postgres test-postgres-sample postgres mutants adversary \
 	crashes check doctor bubblewrap clean help
 
 help:  ## what there is
@@ -22,6 +22,9 @@ demo: $(STAMP) bubblewrap  ## a real fine-tune from an instruction to a deployed
 
 demo-classification: $(STAMP) bubblewrap  ## base models measured, the strongest tuned, scores by label, a deployed classifier
 	$(RUN)/pilotlight demo --workflow classification
+
+demo-preference: $(STAMP) bubblewrap  ## pairs of answers, a sweep of DPO, the comparison, a deployed model
+	$(RUN)/pilotlight demo --workflow preference
 
 up: $(STAMP) bubblewrap  ## start the agent and the embedded platform on this machine
 	$(RUN)/pilotlight up
@@ -44,8 +47,9 @@ mutants: $(STAMP) bubblewrap postgres  ## take each protection away and see a te
 adversary: $(STAMP) bubblewrap  ## 2,000 sessions of a planner that calls anything with anything
 	$(RUN)/python -m tests.adversary --sessions 2000 --seed 1
 
-crashes: $(STAMP) bubblewrap  ## 3,000 kills and everything else that goes wrong, checked
+crashes: $(STAMP) bubblewrap postgres  ## 3,000 kills and everything else that goes wrong, checked, on both databases
 	$(RUN)/python -m tests.crashes --scenario all --kills 3000 --seed 1
+	$(RUN)/python -m tests.crashes --scenario all --kills 3000 --seed 1 --database postgres
 
 check: $(STAMP)  ## style, types, import rules, docs
 	$(RUN)/ruff format --check .

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from agent import front, turn_api
+from agent import evaluations, front, turn_api
 from agent.calls import CallLog
 from agent.closed_query import check_query
 from agent.context import Control
@@ -88,6 +88,7 @@ def build_turn_app(control: Control) -> FastAPI:
     """What the runner of a turn reaches through its socket: the Turn API and the gateway."""
     app = _new_app(control, openapi_url=None)
     app.include_router(turn_api.router)
+    app.include_router(evaluations.router)
     app.include_router(front.runner_router)
     return app
 

@@ -1,6 +1,7 @@
 """What routes work with, and how they get it."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -14,6 +15,9 @@ from pilotlight.errors import PermissionDenied
 from pilotlight.identity import Principal, authenticate, bearer_of
 from pilotlight.settings import Settings
 
+EVALUATORS_AT_ONCE = 2
+"""Sandboxes of evaluators at a time, of all sessions of this process; further ones wait."""
+
 
 @dataclass(frozen=True)
 class Control:
@@ -26,6 +30,7 @@ class Control:
     platform: PlatformClient
     feeds: Feeds
     deliverer: Deliverer
+    evaluators: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EVALUATORS_AT_ONCE))
 
 
 def find_control(request: Request) -> Control:

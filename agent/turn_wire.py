@@ -95,6 +95,39 @@ class StoppedJobs(Wire):
     jobs: list[Handled]
 
 
+class EvaluatedRow(Wire):
+    """One call of an evaluator: the row of the dataset, and what a model answered to it."""
+
+    row: dict[str, Any]
+    completion: str
+
+
+class EvaluateRequest(Wire):
+    """Foreign source whose function `evaluate(row, completion)` is to be called for each row, in its own sandbox.
+
+    `requirements` are pinned packages that it gets instead of Pilotlight's.
+    """
+
+    source: str = Field(min_length=1, max_length=256 << 10)
+    requirements: list[str] = Field(default_factory=list[str], max_length=100)
+    rows: list[EvaluatedRow] = Field(min_length=1, max_length=500)
+
+
+class EvaluatedValue(Wire):
+    """What one call returned, or why it did not. It is foreign code that says so, `seconds` included."""
+
+    value: Any = None
+    error: str = ""
+    seconds: float = 0.0
+
+
+class EvaluateReply(Wire):
+    """In the order of the rows, with the head of what the code printed."""
+
+    results: list[EvaluatedValue]
+    log: str
+
+
 class Finish(Wire):
     """The end of the turn's work."""
 

@@ -31,6 +31,12 @@ class Admission:
     error: PilotlightError | None = None
     rule: str = "allowed"
 
+    @property
+    def concluded(self) -> bool:
+        """Whether an earlier try was never answered and its money is settled by now: sent again, it would hold none."""
+        effect = self.effect
+        return effect is not None and effect.reservation is not None and effect.state == "pending" and self.held is None
+
 
 def admit(
     db: Connection,

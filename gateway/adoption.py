@@ -13,10 +13,18 @@ from pilotlight.errors import Aborted
 
 
 async def adopt(sent: Sent, platform: Upstream, store: Store) -> bytes:
-    """What an earlier try created whose answer was lost: found by its name, compared, reused only if equal."""
+    """What an earlier try created whose answer was lost: found by its name, compared, reused only if equal.
+
+    Raises Aborted: it is not there any more, or something else has its name.
+    """
     found = await _find(sent.call, platform)
     effect = sent.admission.effect
-    if found is not None and effect is not None and same_fields(sent_fields(sent.call), found):
+    if found is None:
+        raise Aborted(
+            f"{sent.call.route.method}: an earlier try was never answered, and what it may have made is not there now.",
+            hint="What it may have cost is settled, and it is not sent again under this Idempotency-Key.",
+        )
+    if effect is not None and same_fields(sent_fields(sent.call), found):
         owner = store.owner_of(str(found.get("name")))
         created = found.get("createTime")
         mine = owner is None or owner.session == sent.principal.session

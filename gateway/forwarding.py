@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from gateway import effects, fence, planner_request, upstream
+from gateway import effects, fence, planner_request, sources, upstream
 from gateway.admission import MAX_KEY, Admission, admit, record, refusal, turn_is_over
 from gateway.adoption import adopt
 from gateway.client import Answer, NotSent, PlatformClient
@@ -41,6 +41,11 @@ from pilotlight.settings import Settings
 
 log = logging.getLogger(__name__)
 _FROZEN_SECONDS = 1.0
+DOWNLOADS = {
+    "DownloadDataset": (":getDownloadEndpoint", "application/jsonl"),
+    "DownloadEvaluatorSource": (":getSourceCodeSignedUrl", "application/gzip"),
+}
+"""Methods that the gateway answers with what signed URLs lead to: where to ask for them, and what is behind them."""
 
 
 class Gateway:
@@ -155,6 +160,9 @@ class Gateway:
             return Response(admission.effect.response, admission.effect.code, media_type="application/json")
         number = admission.held.reservation if admission.held else None
         sent = Sent(principal, call, key, admission)
+        if admission.concluded:
+            await drain(incoming)
+            return await self._adopt(sent, verdict)
         if time.monotonic() - started > _FROZEN_SECONDS:
             self._check_turn(sent)
         if number is None:
@@ -168,10 +176,10 @@ class Gateway:
     async def _send(self, sent: Sent, verdict: Verdict, incoming: Incoming) -> Response:
         if sent.call.route.method == planner_request.METHOD:
             return await self._ask_model(sent, verdict, incoming)
-        if sent.call.route.surface == "gateway":
+        if sent.call.route.method in DOWNLOADS:
             return await self._download(sent, verdict)
         try:
-            response = await self.platform.send(sent.call, *upload_parts(sent.call, incoming))
+            response = await self._forward(sent.call, incoming)
         except NotSent:
             if not sent.again:
                 await self._write_refusal(sent)
@@ -184,6 +192,11 @@ class Gateway:
                 return await self._relay_refusal(sent, response)
             return await upstream.relay(response)
         return await self._conclude(sent, verdict, response)
+
+    async def _forward(self, call: Call, incoming: Incoming) -> Answer:
+        if call.route.method == sources.UPLOAD:
+            return await sources.upload(self.platform, call)
+        return await self.platform.send(call, *upload_parts(call, incoming))
 
     async def _relay_refusal(self, sent: Sent, response: Answer) -> Response:
         """Pass an error on; only what certainly did not happen is given back."""
@@ -198,19 +211,25 @@ class Gateway:
         reach(Point.CONTROL_CALL_ANSWERED)
         headers = upstream.visible_headers(response)
         if code == 409 and sent.again and sent.call.route.action == "create":
-            body, code, headers = (
-                await adopt(sent, self.platform, self.store),
-                200,
-                {"content-type": "application/json"},
-            )
+            return await self._adopt(sent, verdict)
         if code < 300:
-            await self.store.durable(lambda db: write_success(db, sent, code, body))
-            reach(Point.CONTROL_OUTCOME_COMMITTED)
+            await self._write_success(sent, code, body)
         elif refused_for_sure(code) and not sent.again:
             await self._write_refusal(sent)
         await self._tell(sent.principal, verdict, "allowed", "", sent.admission, code)
         headers.pop("content-length", None)
         return Response(body, code, headers)
+
+    async def _adopt(self, sent: Sent, verdict: Verdict) -> Response:
+        """The answer of an earlier try, read from what it created: nothing is sent again."""
+        body = await adopt(sent, self.platform, self.store)
+        await self._write_success(sent, 200, body)
+        await self._tell(sent.principal, verdict, "allowed", "", sent.admission, 200)
+        return Response(body, 200, media_type="application/json")
+
+    async def _write_success(self, sent: Sent, code: int, body: bytes) -> None:
+        await self.store.durable(lambda db: write_success(db, sent, code, body))
+        reach(Point.CONTROL_OUTCOME_COMMITTED)
 
     async def _ask_model(self, sent: Sent, verdict: Verdict, incoming: Incoming) -> Response:
         """CreatePlannerMessage: the planner's own model, whose key only the gateway has."""
@@ -219,9 +238,9 @@ class Gateway:
         return response
 
     async def _download(self, sent: Sent, verdict: Verdict) -> Response:
-        """DownloadDataset: the sandbox has no network, so the gateway follows the signed URLs [A78]."""
-        path = upstream.path_of(sent.call).removesuffix(":download") + ":getDownloadEndpoint"
-        response = await self.platform.get(path)
+        """The sandbox has no network, so the gateway follows the signed URLs [A78]."""
+        endpoint, media_type = DOWNLOADS[sent.call.route.method]
+        response = await self.platform.get(upstream.path_of(sent.call).partition(":")[0] + endpoint)
         await self._tell(sent.principal, verdict, "allowed", "", sent.admission, response.status_code)
         if response.status_code != 200:
             raise error_of(response.status_code, response.content)
@@ -229,7 +248,7 @@ class Gateway:
         if not isinstance(urls, dict) or not urls:
             raise Internal(f"The platform named no files for {sent.call.resource}.")
         files = [self.platform.fetch_signed(urls[name]) for name in sorted(urls)]
-        return StreamingResponse(await join_files(files), media_type="application/jsonl")
+        return StreamingResponse(await join_files(files), media_type=media_type)
 
     async def _write_refusal(self, sent: Sent) -> None:
         if sent.key:

@@ -46,9 +46,9 @@ class Upstream:
         """Read one resource with the gateway's own right; the body is read. Raises NotSent, Unavailable."""
         return await _read(await self._send("GET", path))
 
-    async def post(self, path: str) -> Answer:
-        """Call a custom verb with an empty body with the gateway's own right. Raises NotSent, Unavailable."""
-        return await _read(await self._send("POST", path, b"{}", _JSON))
+    async def post(self, path: str, body: Mapping[str, object] | None = None) -> Answer:
+        """Call a custom verb with the gateway's own right. Raises NotSent, Unavailable."""
+        return await _read(await self._send("POST", path, json.dumps(body or {}).encode(), _JSON))
 
     async def delete(self, path: str) -> Answer:
         """Delete one resource with the gateway's own right. Raises NotSent, Unavailable."""
@@ -66,6 +66,14 @@ class Upstream:
                 yield block
         finally:
             answer.close()
+
+    async def put_signed(self, url: str, content: bytes) -> Answer:
+        """Send bytes to a signed URL; no key is sent. Raises NotSent, Unavailable."""
+        if not _SIGNED.match(url):
+            raise Internal("The platform returned a signed URL that is not HTTP.")
+        size = str(len(content))
+        headers = {"content-type": "application/octet-stream", "x-goog-content-length-range": f"{size},{size}"}
+        return await _read(await self._client.send("PUT", url, headers, content))
 
     async def _send(
         self,

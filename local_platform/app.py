@@ -13,6 +13,8 @@ from local_platform.datasets import routes as datasets
 from local_platform.deployments import adapters, billing
 from local_platform.deployments import routes as deployments
 from local_platform.errors import install_error_handlers
+from local_platform.evaluations import routes as evaluations
+from local_platform.evaluators import routes as evaluators
 from local_platform.jobs import routes as jobs
 from local_platform.jobs.launcher import Launcher
 from local_platform.models import routes as models
@@ -51,7 +53,7 @@ def build_app(
     app.include_router(datasets.router)
     app.include_router(models.router)
     app.include_router(signed.router)
-    for part in (jobs, deployments, adapters, shapes, billing):
+    for part in (jobs, evaluators, evaluations, deployments, adapters, shapes, billing):
         app.include_router(part.router)
     app.include_router(inference_router(workers.resolver, workers.engines, identify))
     app.include_router(unoffered_router())

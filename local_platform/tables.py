@@ -51,3 +51,15 @@ class DeployedModelRow(Resource, table=True):
     """accounts/*/deployedModels/*: a LoRA loaded on a deployment."""
 
     __tablename__ = "platform_deployed_model"  # pyright: ignore[reportAssignmentType]
+
+
+class EvaluatorRow(Resource, table=True):
+    """accounts/*/evaluators/*"""
+
+    __tablename__ = "platform_evaluator"  # pyright: ignore[reportAssignmentType]
+
+
+class EvaluationJobRow(Resource, table=True):
+    """accounts/*/evaluationJobs/*"""
+
+    __tablename__ = "platform_evaluation_job"  # pyright: ignore[reportAssignmentType]

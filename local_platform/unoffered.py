@@ -9,9 +9,6 @@ from pilotlight.errors import Unimplemented
 
 UNOFFERED = {
     "batchInferenceJobs": "batch inference; send the rows to a deployment instead",
-    "evaluationJobs": "evaluation jobs",
-    "evaluators": "evaluators",
-    "evaluatorsV2": "evaluators",
     "quotas": "quotas; one machine has none to manage",
     "reinforcementFineTuningJobs": "reinforcement fine-tuning",
     "rlorTrainerJobs": "trainer jobs",

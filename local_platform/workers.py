@@ -10,6 +10,7 @@ from local_platform.context import Platform
 from local_platform.deployments.addressing import Resolver
 from local_platform.deployments.autoscaler import Autoscaler
 from local_platform.deployments.replicas import ReplicaBoard
+from local_platform.evaluations.worker import Evaluations, Worker, open_builder
 from local_platform.jobs.launcher import Launcher, LocalLauncher
 from local_platform.jobs.scheduler import Scheduler
 from local_platform.serving.manager import EngineFactory, EngineManager, load_local_engine
@@ -32,15 +33,21 @@ class Workers:
     scheduler: Scheduler
     calibrator: Calibrator
     resolver: Resolver
+    builder: Worker
+    evaluations: Evaluations
 
     def start(self) -> None:
         """Take up what an earlier process left, and begin."""
         self.autoscaler.start()
         self.scheduler.start()
+        self.builder.start()
+        self.evaluations.start()
 
     def stop(self) -> None:
         """Stop everything; trainers save checkpoints, served time is written down."""
         self.calibrator.stop()
+        self.evaluations.stop()
+        self.builder.stop()
         self.scheduler.stop()
         self.autoscaler.stop()
         self.engines.close()
@@ -70,6 +77,8 @@ def open_workers(
         scheduler=Scheduler(platform, launcher, book, slots, threads),
         calibrator=Calibrator(platform, launcher, book, slots, threads),
         resolver=Resolver(platform, board),
+        builder=open_builder(platform),
+        evaluations=Evaluations(platform),
     )
 
 

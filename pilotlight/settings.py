@@ -88,6 +88,10 @@ class Settings(BaseSettings):
     """Of all processes of an evaluator and its temporary files together."""
     sandbox_evaluator_result_bytes: int = Field(default=1 << 20, ge=1)
     """What an evaluator may return."""
+    evaluator_install_seconds: float = Field(default=600.0, gt=0)
+    """Within this the packages that an evaluator requires must be installed."""
+    evaluator_import_seconds: float = Field(default=240.0, ge=0)
+    """What an evaluator with packages of its own gets beside the time of its call: importing them can take long."""
     approvals_distinct_principal: bool = False
     """Whoever approves must be another user than the one who created the session, and no program with a preset."""
     anthropic_key: SecretStr = Field(

@@ -19,6 +19,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from pilotlight.money import show
 from pilotlight.plan import Gate, Plan
 
+OPERATORS = {">": "above", ">=": "at least", "<": "below", "<=": "at most", "==": "exactly"}
+"""How a target is compared, in words."""
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
@@ -55,7 +57,7 @@ def code(text: object, limit: int = 80) -> str:
     return "`" + _one_line(text, limit).replace("`", "'").replace("|", "¦") + "`"
 
 
-def _one_line(text: object, limit: int) -> str:
+def _one_line(text: object, limit: int = 300) -> str:
     visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(text))
     short = " ".join(visible.split())
     return short if len(short) <= limit else short[: limit - 1] + "…"
@@ -96,6 +98,12 @@ def _interval(values: Sequence[float]) -> str:
     return f"{mean:.1f} % ({low:.1f} to {high:.1f})"
 
 
+def _points(values: Sequence[float]) -> str:
+    """`+12.0 points (+4.1 to +19.8)` of a difference of shares with its bounds."""
+    mean, low, high = (value * 100 for value in values)
+    return f"{mean:+.1f} points ({low:+.1f} to {high:+.1f})"
+
+
 def _bounds(values: Sequence[float], signed: bool = False) -> str:
     """` (0.412 to 0.530)` of a value with its bounds, to follow it."""
     low, high = (_signed(value) if signed else f"{value:.3f}" for value in values[1:])
@@ -122,6 +130,11 @@ def literal(value: object) -> str:
     return text.replace("`", "\\x60").replace("\n", "\n    ")
 
 
+def code_literal(value: object) -> str:
+    """A Python literal at the left margin of a generated program; whatever is in it, it is only a value."""
+    return pprint.pformat(value, width=100, sort_dicts=False)
+
+
 def _load(name: str) -> str | None:
     path = resources.files("prompts").joinpath(name)
     return path.read_text(encoding="utf-8") if path.is_file() else None
@@ -140,11 +153,15 @@ def _environment() -> Environment:
         signed=_signed,
         perplexity=_perplexity,
         interval=_interval,
+        points=_points,
+        words=OPERATORS.__getitem__,
         number=_number,
         plain=plain,
         code=code,
         value=_value,
         literal=literal,
+        code_literal=code_literal,
+        line=_one_line,
         short=lambda name: str(name).rsplit("/", 1)[-1],
     )
     return environment

@@ -4,6 +4,7 @@ The graph, its gates and its node names are the same for all. What a workflow sk
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
@@ -11,23 +12,39 @@ from langgraph.types import Command
 
 from pilotlight.plan import Phase, PlanValue
 from pilotlight.pricebook import PriceBook
-from runner.phases import deploy, evaluate, inspect, report, sweep, train
+from runner.comparison import Compare
+from runner.evaluators.choice import choose_evaluator
+from runner.phases import authoring, deploy, evaluate, inspect, report, sweep, train
 from runner.phases.classification import board
 from runner.phases.classification import deploy as label_deploy
 from runner.phases.classification import evaluate as label_evaluate
 from runner.phases.classification import inspect as label_inspect
 from runner.phases.classification import report as label_report
 from runner.phases.classification import sweep as label_sweep
+from runner.phases.preference import compare as pair_compare
+from runner.phases.preference import deploy as pair_deploy
+from runner.phases.preference import evaluate as pair_evaluate
+from runner.phases.preference import inspect as pair_inspect
+from runner.phases.preference import report as pair_report
+from runner.phases.preference import sweep as pair_sweep
+from runner.phases.preference.board import scoreboard as pair_scoreboard
+from runner.phases.scored import board as scored_board
+from runner.phases.scored import evaluate as scored_evaluate
+from runner.phases.scored import report as scored_report
+from runner.phases.scored import sweep as scored_sweep
 from runner.planning.catalogue import BaseFacts
 from runner.planning.classify import draft_classification
 from runner.planning.costing import Priced, Rest, price
 from runner.planning.draft import Draft, draft_plan
 from runner.planning.label_costing import price_labels
+from runner.planning.pair_costing import price_pairs
 from runner.planning.prepare import collect, split_data
 from runner.planning.prepare_labels import collect_classification
+from runner.planning.prepare_pairs import plan_preference
 from runner.planning.pricing import Band
 from runner.planning.recipe import Recipe
-from runner.planning.values import list_label_values, list_values
+from runner.planning.scored import draft_scored, list_scored_values, price_scored
+from runner.planning.values import list_label_values, list_pair_values, list_values
 from runner.state import State
 from runner.turn import Turn
 
@@ -56,6 +73,8 @@ class Workflow(NamedTuple):
     values: Callable[[Recipe, dict[str, Any], str, str], list[PlanValue]]
     """The plan's values: from the recipe, the intent, how tokens were counted, and the cost range in words."""
     scoreboard: Callable[[Turn, Recipe], str]
+    compare: Compare | None = None
+    """What the comparison gate shows, in workflows whose evaluation leads there."""
 
 
 def _draft_sft(turn: Turn, intent: dict[str, Any], bases: list[BaseFacts], generation: int) -> Draft:
@@ -64,6 +83,12 @@ def _draft_sft(turn: Turn, intent: dict[str, Any], bases: list[BaseFacts], gener
 
 def _draft_classification(turn: Turn, intent: dict[str, Any], bases: list[BaseFacts], generation: int) -> Draft:
     return draft_classification(collect_classification(turn, intent, bases, generation))
+
+
+def _draft_scored(turn: Turn, intent: dict[str, Any], bases: list[BaseFacts], generation: int) -> Draft:
+    used = choose_evaluator(turn, intent)
+    inputs = collect(turn, intent, split_data(turn, intent), bases, generation)
+    return draft_scored(replace(inputs, evaluator=used))
 
 
 WORKFLOWS: dict[str, Workflow] = {
@@ -95,12 +120,48 @@ WORKFLOWS: dict[str, Workflow] = {
         values=list_label_values,
         scoreboard=board.scoreboard,
     ),
+    "preference": Workflow(
+        phases={
+            Phase.INSPECT: pair_inspect.run,
+            Phase.SWEEP: pair_sweep.run,
+            Phase.TRAIN: train.run,
+            Phase.EVALUATE: pair_evaluate.run,
+            Phase.DEPLOY: pair_deploy.run,
+            Phase.REPORT: pair_report.run,
+        },
+        draft=plan_preference,
+        price=price_pairs,
+        values=list_pair_values,
+        scoreboard=pair_scoreboard,
+        compare=pair_compare.compare,
+    ),
+    "sft_scored": Workflow(
+        phases={
+            Phase.INSPECT: inspect.run,
+            Phase.SWEEP: scored_sweep.run,
+            Phase.TRAIN: train.run,
+            Phase.EVALUATE: scored_evaluate.run,
+            Phase.DEPLOY: deploy.run,
+            Phase.REPORT: scored_report.run,
+        },
+        draft=_draft_scored,
+        price=price_scored,
+        values=list_scored_values,
+        scoreboard=scored_board.scoreboard,
+    ),
 }
+WORKFLOWS["evaluator"] = WORKFLOWS["sft"]._replace(phases=WORKFLOWS["sft"].phases | {Phase.INSPECT: authoring.run})
+"""Only the first phase runs; with `then`, planning goes on as the workflow that is named there."""
+SCORED = ("evaluator", "generated")
+"""Ways of evaluation by which a supervised fine-tuning is the one whose candidates are scored."""
 
 
 def workflow_of(intent: dict[str, Any]) -> Workflow:
     """The workflow that was asked for; supervised fine-tuning where none was named."""
-    return WORKFLOWS.get(str(intent.get("workflow") or DEFAULT), WORKFLOWS[DEFAULT])
+    name = str(intent.get("workflow") or DEFAULT)
+    if name == DEFAULT and intent.get("evaluation") in SCORED:
+        name = "sft_scored"
+    return WORKFLOWS.get(name, WORKFLOWS[DEFAULT])
 
 
 def phase_node(phase: Phase) -> Node:

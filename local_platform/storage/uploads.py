@@ -11,9 +11,11 @@ from uuid import uuid4
 
 from local_platform.context import Platform
 from local_platform.resources import get, select_rows, update_body
-from local_platform.tables import DatasetRow, ModelRow, Resource
+from local_platform.tables import DatasetRow, EvaluatorRow, ModelRow, Resource
 from pilotlight.errors import FailedPrecondition
 
+_OPEN = frozenset({"UPLOADING", "BUILDING"})
+"""States that await files: of datasets and models, and of evaluators."""
 MULTIPART = "multipart"
 """Beside the folders of registrations: where files of `:upload` arrive."""
 _KEPT = 24 * 3600
@@ -22,7 +24,7 @@ _KEPT = 24 * 3600
 
 def require_uploading(row: Resource) -> None:
     """Raises FailedPrecondition when the resource is complete: its content cannot be changed [P10]."""
-    if row.state != "UPLOADING":
+    if row.state not in _OPEN:
         raise FailedPrecondition(f"{row.name} is {row.state}: its content cannot be changed.", hint="Create a new one.")
 
 
@@ -69,7 +71,7 @@ def clean_uploads(platform: Platform) -> None:
     """At start: remove what earlier runs left behind and no resource in the making refers to."""
     clean_expired(platform)
     with platform.reading() as db:
-        rows = [*select_rows(db, DatasetRow, None, "UPLOADING"), *select_rows(db, ModelRow, None, "UPLOADING")]
+        rows = [row for table in (DatasetRow, ModelRow, EvaluatorRow) for row in select_rows(db, table, None, *_OPEN)]
     wanted = {row.body["_upload"]["id"] for row in rows if row.body.get("_upload")}
     for entry in _folders(platform):
         if entry.name not in wanted:
@@ -94,9 +96,10 @@ def _folders(platform: Platform) -> list[Path]:
 
 
 def _clean_blobs(platform: Platform) -> None:
-    # A crash between storing a blob and committing its dataset leaves the blob without one.
+    # A crash between storing a blob and committing its resource leaves the blob without one.
     with platform.reading() as db:
         known = {row.body.get("contentHash") for row in select_rows(db, DatasetRow)}
+        known |= {row.body.get("_source") for row in select_rows(db, EvaluatorRow)}
     for digest in platform.blobs.digests():
         if digest not in known:
             platform.blobs.discard(digest)

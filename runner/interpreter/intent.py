@@ -87,7 +87,10 @@ class Intent(BaseModel):
 
 
 class Reply(BaseModel):
-    """A reading of a reply to an approval. `changes` holds Intent fields, and `candidate` at the promotion gate."""
+    """A reading of a reply to an approval.
+
+    `changes` holds Intent fields, `candidate` at the promotion and comparison gates, and `deploy` at the latter.
+    """
 
     model_config = ConfigDict(extra="forbid")
 

@@ -5,6 +5,7 @@ from langgraph.types import Command
 from pilotlight.errors import Aborted, FailedPrecondition
 from pilotlight.plan import Phase, Plan
 from pilotlight.question import Decision, Question, QuestionKind
+from runner.evaluators.scores import EvaluatorUnfit
 from runner.intents import merge, read_text
 from runner.nodes import gate
 from runner.nodes.begin import clarify_reason
@@ -36,7 +37,7 @@ def propose(turn: Turn, state: State) -> Command[str]:
         try:
             draft = workflow_of(intent).draft(turn, intent, known, generation)
         except FailedPrecondition as error:
-            reason = _reason_of(error.message)
+            reason = _reason_of(error)
             return Command(goto="clarify_propose", update={"clarify": {"reason": reason, "note": str(error)}})
         kept = draft.as_json()
         turn.workspace.write_json(path, kept)
@@ -51,10 +52,12 @@ def propose(turn: Turn, state: State) -> Command[str]:
     )
 
 
-def _reason_of(message: str) -> str:
-    if "budget" in message:
+def _reason_of(error: FailedPrecondition) -> str:
+    if isinstance(error, EvaluatorUnfit):
+        return "evaluator"
+    if "budget" in error.message:
         return "budget"
-    return "labels" if "label" in message else "too_small"
+    return "labels" if "label" in error.message else "too_small"
 
 
 def publish_plan(turn: Turn, plan: Plan) -> None:
@@ -96,8 +99,8 @@ def replan(turn: Turn, state: State, intent: dict[str, object]) -> Command[str]:
             "change, for example: use rank 16 only, train for 3 epochs, skip the sweep, budget $1.",
             f"revise/{state.get('asked', 0)}",
         )
-    same_data = all(intent.get(name) == old.get(name) for name in ("train_dataset", "eval_dataset"))
-    return Command(goto="plan_propose" if same_data else "inspect", update={"intent": intent})
+    same = all(intent.get(name) == old.get(name) for name in ("train_dataset", "eval_dataset", "workflow"))
+    return Command(goto="plan_propose" if same else "inspect", update={"intent": intent})
 
 
 def _reject(turn: Turn, generation: int) -> Command[str]:

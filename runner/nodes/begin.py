@@ -4,6 +4,7 @@ from langgraph.types import Command
 
 from pilotlight.plan import Phase
 from runner import catalogue_answers
+from runner.evaluators.kept import SOURCE
 from runner.intents import DECLINED_WORKFLOWS, changes_of, merge, read_text
 from runner.limits import as_update, retry_of
 from runner.state import GRAPH_VERSION, State
@@ -47,11 +48,23 @@ def clarify_reason(intent: dict[str, object]) -> str:
     workflow = intent.get("workflow")
     if intent.get("unsupported"):
         return "unsupported"
-    if workflow in DECLINED_WORKFLOWS:
+    if workflow in DECLINED_WORKFLOWS or (workflow == "evaluator" and intent.get("evaluator_kind") == "rft"):
         return "workflow"
-    if intent.get("evaluation") in ("evaluator", "generated", "rubric") or intent.get("evaluator"):
-        return "evaluation"
+    if reason := _evaluation_reason(intent):
+        return reason
     return "" if intent.get("train_dataset") else "missing"
+
+
+def _evaluation_reason(intent: dict[str, object]) -> str:
+    """Why the winner cannot be chosen the way that was asked for; empty when it can."""
+    evaluation, evaluator = intent.get("evaluation"), intent.get("evaluator")
+    if evaluation in (None, "validation_loss") or intent.get("workflow") == "evaluator":
+        return ""
+    if evaluation == "rubric" or intent.get("workflow") in ("classification", "preference"):
+        return "evaluation"
+    if evaluation == "generated" or evaluator == SOURCE:
+        return ""
+    return "evaluation" if evaluator else "which_evaluator"
 
 
 def answer(turn: Turn, state: State) -> Command[str]:

@@ -46,6 +46,8 @@ def act(turn: Turn, state: State) -> Command[str]:
     merged = merge(intent, said)
     if state.get("clarify", {}).get("reason") == "values" and accepts(answer.text):
         merged, said = without_impossible(merged), {"values": "defaults"}
+    if not said and state.get("clarify", {}).get("reason") == "evaluator":
+        merged, said = merge(intent, {"scoring_intent": answer.text.strip()}), {"scoring_intent": answer.text}
     if not said:
         return Command(goto="clarify_propose", update={"clarify": state.get("clarify", {}) | {"unclear": True}})
     if state.get("clarify", {}).get("reason") in ("unsupported", "workflow", "evaluation"):

@@ -1,9 +1,11 @@
 """The training runs of a sweep, the same for every workflow: what is finished is kept, what is missing is run."""
 
+from collections.abc import Sequence
+
 from langgraph.types import Command
 
 from pilotlight.errors import PilotlightError
-from pilotlight.plan import Phase, Stop
+from pilotlight.plan import Candidate, Phase, Stop
 from runner import datasets, heldout, results
 from runner.halving import Halving
 from runner.jobs import JobResult, JobStart, TooManyFailures, failed_parts, try_jobs
@@ -13,8 +15,10 @@ from runner.planning.recipe import Recipe
 from runner.turn import Turn
 
 
-def train_candidates(turn: Turn, recipe: Recipe) -> list[JobResult] | Command[str]:
-    """How each candidate ended, at least one of them with a model.
+def train_candidates(
+    turn: Turn, recipe: Recipe, chosen: Sequence[Candidate] | None = None
+) -> list[JobResult] | Command[str]:
+    """How each candidate ended, at least one of them with a model; `chosen` are those to train now, else all.
 
     Else where to go: to the question for more at a limit, to trouble when too many or all of them failed.
     """
@@ -22,7 +26,9 @@ def train_candidates(turn: Turn, recipe: Recipe) -> list[JobResult] | Command[st
     kept = results.load_jobs(turn, recipe)
     finished = {result.label for result in kept if result.done or result.pruned}
     halving = Halving(turn, recipe, kept) if recipe.prune else None
-    starts = [JobStart(c.id, requests.candidate_job(recipe, c)) for c in recipe.candidates if c.id not in finished]
+    starts = [
+        JobStart(c.id, requests.candidate_job(recipe, c)) for c in chosen or recipe.candidates if c.id not in finished
+    ]
     new = try_jobs(turn, starts, recipe.max_parallel, halving)
     if isinstance(new, PilotlightError):
         ended = list(new.results) if isinstance(new, TooManyFailures) else []

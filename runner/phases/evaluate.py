@@ -1,7 +1,7 @@
 """Phase 5: base against tuned model on held-out rows: losses of the jobs, and task metrics by real inference [A97]."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from langgraph.types import Command
 import prompts
 from pilotlight.plan import Candidate, Phase
 from runner import heldout, results, serving
-from runner.data.rows import answer_of, prompt_of, read_lines
+from runner.data.rows import answer_of, chat_of, prompt_of, read_lines
 from runner.data.split import choose_sample
 from runner.jobs import JobResult
 from runner.limits import STOPPING, stop_phase
@@ -36,13 +36,22 @@ class Probe(NamedTuple):
     reference: str
 
 
+Metrics = dict[str, Any]
+"""What was measured: `probes`, `metrics` (the most telling first), and whatever else the variant keeps."""
+
+
 def run(turn: Turn, state: State) -> Command[str]:
     """To deployment; to the question for more at a limit; to trouble when the replica cannot be used."""
+    return run_with(turn, state, _score)
+
+
+def run_with(turn: Turn, state: State, score: Callable[[Turn, Recipe, Candidate], Metrics]) -> Command[str]:
+    """The phase, with a measurement of its own."""
     recipe = load_recipe(turn)
     turn.phase(Phase.EVALUATE, "started", recipe.generation)
     candidate = recipe.candidate(state.get("winner", ""))
     try:
-        scores = _score(turn, recipe, candidate)
+        scores = score(turn, recipe, candidate)
     except STOPPING as error:
         name = requests.deployment_name(recipe, requests.evaluation_deployment(recipe, candidate))
         return stop_phase(turn, Phase.EVALUATE, "evaluation", name, error)
@@ -75,7 +84,7 @@ def list_probes(recipe: Recipe, path: Path) -> list[Probe]:
 
 def _probes(path: Path, chosen: set[int]) -> Iterator[Probe]:
     for place, line in enumerate(read_lines(path)):
-        row = line.value or {}
+        row = chat_of(line.value or {})
         if place in chosen and (reference := answer_of(row)) is not None:
             yield Probe(line.number, prompt_of(row), row.get("tools") or [], reference)
 
@@ -85,17 +94,23 @@ def _base_loss(turn: Turn, recipe: Recipe, job: JobResult) -> float | None:
     return next((loss for loss in known if loss is not None), None)
 
 
-def _score(turn: Turn, recipe: Recipe, candidate: Candidate) -> dict[str, Any]:
+def _score(turn: Turn, recipe: Recipe, candidate: Candidate) -> Metrics:
+    probes = list_probes(recipe, turn.workspace.data / str(recipe.heldout.file))
+    before, after = ask_both(turn, recipe, candidate, probes)
+    write_answers(turn, probes, before, after)
+    return {"probes": len(probes), "metrics": compare(probes, before, after)}
+
+
+def ask_both(turn: Turn, recipe: Recipe, candidate: Candidate, probes: list[Probe]) -> tuple[list[str], list[str]]:
+    """The answers of the base and of the tuned model, on one replica; what is kept is not asked again."""
     call = requests.evaluation_deployment(recipe, candidate)
     deployment = requests.deployment_name(recipe, call)
     serving.create(turn, call, deployment)
     serving.load_adapter(turn, requests.lora_load(recipe, candidate))
-    probes = list_probes(recipe, turn.workspace.data / str(recipe.heldout.file))
     tuned = requests.tuned_model(recipe, candidate)
     before = _ask_once(turn, recipe, "base", candidate.base_model, deployment, probes)
     after = _ask_once(turn, recipe, f"tuned-{candidate.id}", tuned, f"{tuned}#{deployment}", probes)
-    _write_answers(turn, probes, before, after)
-    return {"probes": len(probes), "metrics": _compare(probes, before, after)}
+    return before, after
 
 
 def _ask_once(turn: Turn, recipe: Recipe, label: str, model: str, address: str, probes: list[Probe]) -> list[str]:
@@ -106,13 +121,13 @@ def _ask_once(turn: Turn, recipe: Recipe, label: str, model: str, address: str, 
     turn.say(
         f"Asking the {label.split('-')[0]} model {len(probes)} held-out prompts.", f"ask/{recipe.generation}/{label}"
     )
-    answers = _ask_all(turn, recipe, address, probes)
+    answers = ask_all(turn, recipe, address, probes)
     results.save(turn, recipe, f"answers-{label}", {"model": model, "answers": answers})
     return answers
 
 
-def _ask_all(turn: Turn, recipe: Recipe, model: str, probes: list[Probe]) -> list[str]:
-    """Ask the first alone, so that a sleeping replica is woken once, then the others together so that they batch."""
+def ask_all(turn: Turn, recipe: Recipe, model: str, probes: list[Probe]) -> list[str]:
+    """The answers of the model at this address: the first alone, to wake a sleeping replica once, then all at once."""
 
     def ask(probe: Probe) -> str:
         body = requests.question_body(recipe, model, probe.messages)
@@ -123,7 +138,8 @@ def _ask_all(turn: Turn, recipe: Recipe, model: str, probes: list[Probe]) -> lis
         return first + list(pool.map(ask, probes[1:]))
 
 
-def _compare(probes: list[Probe], before: list[str], after: list[str]) -> list[dict[str, Any]]:
+def compare(probes: list[Probe], before: list[str], after: list[str]) -> list[dict[str, Any]]:
+    """The metrics that make sense for these references, each of both models, with intervals."""
     references = [probe.reference for probe in probes]
     rows: list[dict[str, Any]] = []
     for name, metric in choose_metrics(references).items():
@@ -134,7 +150,10 @@ def _compare(probes: list[Probe], before: list[str], after: list[str]) -> list[d
     return rows
 
 
-def _write_answers(turn: Turn, probes: list[Probe], before: list[str], after: list[str]) -> None:
+def write_answers(
+    turn: Turn, probes: list[Probe], before: list[str], after: list[str], more: Sequence[dict[str, Any]] = ()
+) -> None:
+    """Every row with both answers (and what `more` says of it): all numbers of the phase follow from this file."""
     rows = [
         {
             "heldoutLine": probe.line,
@@ -145,4 +164,5 @@ def _write_answers(turn: Turn, probes: list[Probe], before: list[str], after: li
         }
         for probe, base, new in zip(probes, before, after, strict=True)
     ]
+    rows = [row | extra for row, extra in zip(rows, more, strict=True)] if more else rows
     turn.workspace.write_text(ANSWERS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

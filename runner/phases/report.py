@@ -29,7 +29,7 @@ def run(turn: Turn, state: State) -> Command[str]:
     """Write, announce, finish."""
     recipe = load_recipe(turn)
     turn.phase(Phase.REPORT, "started", recipe.generation)
-    values = _values(turn, recipe, state.get("winner", ""), turn.cost(f"{recipe.generation}/report"))
+    values = describe(turn, recipe, state.get("winner", ""), turn.cost(f"{recipe.generation}/report"))
     return publish(turn, recipe, values, "report.md.j2", "success.md.j2")
 
 
@@ -44,7 +44,8 @@ def publish(turn: Turn, recipe: Recipe, values: dict[str, Any], report: str, suc
     return Command(goto="__end__")
 
 
-def _values(turn: Turn, recipe: Recipe, winner: str, cost: dict[str, Any]) -> dict[str, Any]:
+def describe(turn: Turn, recipe: Recipe, winner: str, cost: dict[str, Any]) -> dict[str, Any]:
+    """What the templates of the report need."""
     candidate, jobs = recipe.candidate(winner), results.load_jobs(turn, recipe)
     ended = [job for job in jobs if job.label != "final"]
     verdict = results.load(turn, recipe, "sweep")

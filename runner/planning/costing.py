@@ -11,7 +11,7 @@ from runner.planning import requests
 from runner.planning.catalogue import BaseFacts
 from runner.planning.pricing import Amount, Band, price_seconds
 from runner.planning.recipe import DataSide, Recipe
-from runner.planning.timing import SCALE_TO_ZERO_SECONDS, asking_seconds, job_seconds, wall_seconds
+from runner.planning.timing import SCALE_TO_ZERO_SECONDS, asking_seconds, job_seconds, pair_job_seconds, wall_seconds
 from runner.scoring.halving import expected_share
 
 MESSAGE_BYTES = 1_000_000
@@ -59,7 +59,7 @@ def price(recipe: Recipe, prices: PriceBook, band: Band, so_far: Decimal, rest: 
     if rest.final:
         price_final(sheet, recipe, rest.options, rest.gate)
     if rest.evaluation:
-        _price_evaluation(sheet, recipe, rest)
+        price_evaluation(sheet, recipe, rest)
     price_deployment(sheet, recipe, rest.options, rest.gate)
     return sheet.total(so_far)
 
@@ -118,8 +118,11 @@ def final_seconds(recipe: Recipe, candidate: Candidate) -> float | None:
 
 def _train_seconds(recipe: Recipe, base: str, tokens: int, epochs: float) -> float | None:
     facts = recipe.base(base)
-    scale = facts.token_scale
-    seconds = job_seconds(facts.throughput, round(tokens * scale), epochs, round(recipe.heldout.tokens * scale))
+    sizes = round(tokens * facts.token_scale), epochs, round(recipe.heldout.tokens * facts.token_scale)
+    if recipe.pairs is not None:
+        seconds = pair_job_seconds(facts.throughput, *sizes, reference=recipe.pairs.method == "DPO")
+    else:
+        seconds = job_seconds(facts.throughput, *sizes)
     return None if seconds is None else seconds * recipe.slowness.get(base, 1.0)
 
 
@@ -132,7 +135,7 @@ def price_candidates(sheet: Sheet, recipe: Recipe, slots: list[list[Candidate]])
     times = [slowest_of([candidate_seconds(recipe, candidate) for candidate in slot]) for slot in slots]
     amounts = [sheet.priced(seconds) for seconds in times]
     for slot, amount in zip(slots, amounts, strict=True):
-        text = f"candidate {slot[0].id}: rank {slot[0].lora_rank}, learning rate {slot[0].learning_rate:g}"
+        text = f"candidate {slot[0].id}: {slot[0].settings()}"
         calls = [requests.candidate_job(recipe, candidate) for candidate in slot]
         sheet.grants.append(grant_of(calls, "plan_approval", Phase.SWEEP, text, amount.high or Decimal(0)))
     share = expected_share(len(slots), max(slot[0].epochs for slot in slots)) if recipe.prune else 1.0
@@ -170,7 +173,8 @@ def slowest_of(seconds: list[float | None]) -> float | None:
     return max(known) if len(known) == len(seconds) else None
 
 
-def _price_evaluation(sheet: Sheet, recipe: Recipe, rest: Rest) -> None:
+def price_evaluation(sheet: Sheet, recipe: Recipe, rest: Rest) -> None:
+    """Base and tuned model on one replica."""
     times = [evaluation_seconds(base, recipe.heldout, recipe.prompts, recipe.answer_tokens) for base in recipe.bases]
     known = [seconds for seconds in times if seconds is not None]
     slowest = max(known) if len(known) == len(times) else None
@@ -183,7 +187,7 @@ def _price_evaluation(sheet: Sheet, recipe: Recipe, rest: Rest) -> None:
     deployment = requests.deployment_name(recipe, calls[0])
     models = [f"{requests.tuned_model(recipe, candidate)}#{deployment}" for candidate in rest.options]
     calls_allowed = 6 * recipe.prompts + 200
-    sheet.grants.append(_chat_grant(recipe, "ask", Phase.EVALUATE, [deployment, *models], rest.gate, calls_allowed))
+    sheet.grants.append(chat_grant(recipe, "ask", Phase.EVALUATE, [deployment, *models], rest.gate, calls_allowed))
     sheet.add(Phase.EVALUATE, "inference", text, amount, slowest)
 
 
@@ -197,12 +201,13 @@ def price_deployment(sheet: Sheet, recipe: Recipe, options: list[Candidate], gat
     calls = [requests.final_deployment(recipe, candidate) for candidate in options]
     sheet.grants.append(grant_of(calls, gate, Phase.DEPLOY, text, amount.high or Decimal(0), max_hours=hours))
     name = requests.deployment_name(recipe, calls[0])
-    sheet.grants.append(_chat_grant(recipe, "ask-deployed", Phase.DEPLOY, [name], gate, 100))
+    sheet.grants.append(chat_grant(recipe, "ask-deployed", Phase.DEPLOY, [name], gate, 100))
     speeds = [base.throughput.startup_seconds for base in recipe.bases if base.throughput]
     sheet.add(Phase.DEPLOY, "deployment", text, amount, max(speeds) if speeds else None)
 
 
-def _chat_grant(recipe: Recipe, step: str, phase: Phase, models: list[str], gate: Gate, calls: int) -> GrantSpec:
+def chat_grant(recipe: Recipe, step: str, phase: Phase, models: list[str], gate: Gate, calls: int) -> GrantSpec:
+    """Greedy answers of the session's own models, none longer than the recipe allows."""
     rules = {
         "body.messages": Rule(max_bytes=MESSAGE_BYTES),
         "body.tools": Rule(max_bytes=MESSAGE_BYTES),

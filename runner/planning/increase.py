@@ -11,12 +11,14 @@ from pilotlight.money import show, usd
 from pilotlight.plan import Candidate, Increase, Phase, Plan, PlanValue, Stop
 from pilotlight.pricebook import PriceBook
 from runner.context import TurnContext
+from runner.planning import pair_requests
 from runner.planning.choices import FEWEST_PROMPTS, SHORTEST_HOURS
 from runner.planning.costing import Priced, Rest, candidate_seconds, final_seconds
 from runner.planning.draft import Draft
 from runner.planning.label_requests import measuring_steps
 from runner.planning.pricing import Band, fit_band, price_seconds
 from runner.planning.recipe import Recipe
+from runner.planning.scored_requests import scoring_steps
 
 ENOUGH_PERCENT = 10.0
 """From here on, what a run cost so far tells what all of it costs."""
@@ -133,7 +135,10 @@ def _expect(stopped: Stopped, stop: Stop, slower: dict[str, float]) -> Stop:
 
 def _longer(recipe: Recipe) -> Recipe:
     task = recipe.task and recipe.task.model_copy(update={"trial_hours": 2 * recipe.task.trial_hours})
-    return recipe.model_copy(update={"evaluation_hours": 2 * recipe.evaluation_hours, "task": task})
+    used = recipe.evaluator and recipe.evaluator.model_copy(update={"trial_hours": 2 * recipe.evaluator.trial_hours})
+    pairs = recipe.pairs and recipe.pairs.model_copy(update={"trial_hours": 2 * recipe.pairs.trial_hours})
+    longer = {"evaluation_hours": 2 * recipe.evaluation_hours, "task": task, "evaluator": used, "pairs": pairs}
+    return recipe.model_copy(update=longer)
 
 
 def _steps_of(stop: Stop, recipe: Recipe) -> tuple[str, ...]:
@@ -141,6 +146,10 @@ def _steps_of(stop: Stop, recipe: Recipe) -> tuple[str, ...]:
         return (stop.candidate,)
     if stop.part == "evaluation" and recipe.task is not None:
         return measuring_steps(recipe, stop.resource)
+    if stop.part == "evaluation" and recipe.pairs is not None:
+        return pair_requests.measuring_steps(recipe, stop.resource)
+    if stop.part == "evaluation" and recipe.evaluator is not None:
+        return scoring_steps(recipe, stop.resource)
     return {"final": ("final",), "evaluation": ("eval", "load", "ask"), "deployment": ("deploy", "ask-deployed")}[
         stop.part
     ]

@@ -58,7 +58,7 @@ def build_fields(turn: Turn, intent: dict[str, Any], reason: str) -> list[Questi
         fields.append(_dataset_field(turn))
     if bases and (not known or reason == "base_model"):
         fields.append(_base_field(turn, intent, bases))
-    if fields and not intent.get("evaluation") and intent.get("workflow") != "classification":
+    if fields and not intent.get("evaluation") and intent.get("workflow") not in ("classification", "preference"):
         fields.append(_EVALUATION)
     if reason == "evaluation":
         fields.append(_EVALUATION)

@@ -24,7 +24,7 @@ class Bind(NamedTuple):
 
 def list_binds(spec: LaunchSpec) -> list[Bind]:
     """Everything of the host that is visible inside, apart from /usr."""
-    binds = list_code(spec.profile)
+    binds = list_code(spec.profile, spec.packages)
     if spec.socket_directory:
         binds.append(Bind(spec.socket_directory, GATEWAY_DIRECTORY))
     if spec.workspace:
@@ -32,11 +32,13 @@ def list_binds(spec: LaunchSpec) -> list[Bind]:
     return binds
 
 
-def list_code(profile: Profile) -> list[Bind]:
-    """Our code, the packages that it needs, and the interpreter."""
+def list_code(profile: Profile, packages: Path | None = None) -> list[Bind]:
+    """Our code, the packages that it needs (or `packages` in their place), and the interpreter."""
     root = Path(__file__).resolve().parents[2]
     binds = [Bind(root / package, f"{APP}/{package}") for package in PACKAGES[profile]]
-    sites = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    ours = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    # Beside ours, two versions of one package would be mixed.
+    sites = ours if packages is None else {str(packages)}
     binds += [Bind(Path(site), f"{_SITE}{index or ''}") for index, site in enumerate(sorted(sites))]
     if Path(sys.base_prefix) != Path("/usr"):
         binds.append(Bind(Path(sys.base_prefix), PYTHON))
@@ -89,4 +91,6 @@ def _payload(binds: list[Bind], spec: LaunchSpec) -> list[str]:
     own_python = any(bind.target == PYTHON for bind in binds)
     python = f"{PYTHON}/bin/{version}" if own_python else f"/usr/bin/{version}"
     boot = [f"{APP}/runner/sandbox/boot.py", spec.profile, str(spec.limits.processes), ":".join(list_paths(binds))]
-    return [python, "-I", "-B", *boot, spec.module, *spec.arguments]
+    # Packages of the machine's own Python would come before those that an evaluator was installed with.
+    alone = ["-S"] if spec.packages else []
+    return [python, "-I", "-B", *alone, *boot, spec.module, *spec.arguments]

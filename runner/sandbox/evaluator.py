@@ -8,6 +8,7 @@ import os
 import subprocess
 from contextlib import suppress
 from dataclasses import fields
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -22,13 +23,18 @@ from runner.sandbox.watchdog import guard_memory
 
 
 class EvaluatorCall(BaseModel):
-    """Python source, and the function of it that is called once with `input`."""
+    """Python source, and the function of it that is called once with `input`.
+
+    With `row_seconds` it is called once for each argument list in `input`, and what goes wrong in one call (it raises,
+    takes longer, returns what is not JSON) is that call's result alone; see runner.sandbox.evaluate.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     source: str
     function: str = "evaluate"
     input: JsonValue
+    row_seconds: float | None = None
 
 
 class Evaluation(NamedTuple):
@@ -44,8 +50,12 @@ class _Outcome(NamedTuple):
     log: str
 
 
-async def run_evaluator(call: EvaluatorCall, limits: EvaluatorLimits, uid: int | None) -> Evaluation:
+async def run_evaluator(
+    call: EvaluatorCall, limits: EvaluatorLimits, uid: int | None, packages: Path | None = None
+) -> Evaluation:
     """Call the function in a fresh evaluator sandbox. `uid` is the user ID to drop to when this process is root.
+
+    `packages` is a folder of installed packages (`pilotlight.environments`) that it has instead of ours.
 
     Raises FailedPrecondition when the sandbox cannot start or the code fails, ResourceExhausted when it exceeds its
     time, memory or result size, InvalidArgument when what it returns is not strict JSON. None of it runs on afterwards.
@@ -53,7 +63,7 @@ async def run_evaluator(call: EvaluatorCall, limits: EvaluatorLimits, uid: int |
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as channel:
         try:
-            process = await spawn(_describe(writer, limits, uid), stdin=subprocess.PIPE, pass_fds=[writer])
+            process = await spawn(_describe(writer, limits, uid, packages), stdin=subprocess.PIPE, pass_fds=[writer])
         finally:
             os.close(writer)
         guard = asyncio.create_task(guard_memory(process, limits.memory_bytes))
@@ -72,7 +82,7 @@ async def run_evaluator(call: EvaluatorCall, limits: EvaluatorLimits, uid: int |
     return Evaluation(parse_result(outcome.channel.removeprefix(READY)), outcome.log)
 
 
-def _describe(writer: int, limits: EvaluatorLimits, uid: int | None) -> LaunchSpec:
+def _describe(writer: int, limits: EvaluatorLimits, uid: int | None, packages: Path | None) -> LaunchSpec:
     inner = Limits(**{field.name: getattr(limits, field.name) for field in fields(Limits)})
     return LaunchSpec(
         session="evaluator",
@@ -81,6 +91,7 @@ def _describe(writer: int, limits: EvaluatorLimits, uid: int | None) -> LaunchSp
         arguments=[str(writer)],
         uid=uid,
         limits=inner,
+        packages=packages,
     )
 
 

@@ -69,15 +69,19 @@ class LaunchSpec:
     uid: int | None = None
     """The user ID to drop to when started as root, which is refused without one."""
     limits: Limits = field(default_factory=Limits)
+    packages: Path | None = None
+    """For an evaluator: a folder of installed packages, read-only, that it has instead of ours."""
 
     def __post_init__(self) -> None:
         wanted = self.profile == "runner"
         if any((folder is not None) != wanted for folder in (self.workspace, self.socket_directory)):
             raise ValueError("a runner has a workspace and a socket directory, an evaluator has neither")
+        if wanted and self.packages is not None:
+            raise ValueError("only an evaluator has packages of its own")
 
     @property
     def folders(self) -> list[Path]:
-        """The host folders that the sandbox is given."""
+        """The host folders that the sandbox is given to write in."""
         return [folder for folder in (self.workspace, self.socket_directory) if folder is not None]
 
 
@@ -89,7 +93,7 @@ def write_spec(spec: LaunchSpec) -> str:
 def read_spec(text: str) -> LaunchSpec:
     """The specification in `text`. Raises TypeError or ValueError when it is not one."""
     values: dict[str, Any] = json.loads(text)
-    for name in ("workspace", "socket_directory"):
+    for name in ("workspace", "socket_directory", "packages"):
         values[name] = None if values[name] is None else Path(values[name])
     values["limits"] = Limits(**values["limits"])
     return LaunchSpec(**values)

@@ -16,6 +16,9 @@ from tests.crashes.checker import check
 from tests.crashes.disturbances import DISTURBANCES
 from tests.crashes.report import summarise
 
+_OF_SQLITE = ("locked", "full")
+"""The lock is one of SQLite's file, and the disk is the home's."""
+
 
 def main() -> int:
     """Run what is asked for, one after the other; what was found is kept in its folder."""
@@ -28,6 +31,10 @@ def main() -> int:
     given = parser.parse_args()
     postgres = given.database == "postgres"
     names = ["points", *DISTURBANCES, "random"] if given.scenario == "all" else [given.scenario]
+    if postgres:
+        names = [name for name in names if name not in _OF_SQLITE]
+    if not names:
+        parser.error(f"--scenario {given.scenario} is about SQLite's file; leave --database out")
     chosen = [(name, _choose(name, given.seed, given.kills, postgres=postgres)) for name in names]
     if given.limit:
         chosen = [(name, replace(options, limit_seconds=given.limit)) for name, options in chosen]
@@ -37,7 +44,8 @@ def main() -> int:
 def _choose(name: str, seed: int, kills: int, *, postgres: bool) -> Options:
     if name == "random":
         return scenarios.random(seed, kills, postgres=postgres)
-    return scenarios.named(seed) if name == "points" else scenarios.disturbed(name, seed)
+    options = scenarios.named(seed) if name == "points" else scenarios.disturbed(name, seed)
+    return replace(options, postgres=options.postgres or postgres)
 
 
 def _run(name: str, options: Options) -> int:

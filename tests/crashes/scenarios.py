@@ -21,9 +21,9 @@ def random(seed: int, kills: int, *, postgres: bool = False) -> Options:
     return Options(seed, kills, at_once=8, limit_seconds=900 + kills * 6.0, postgres=postgres)
 
 
-def disturbed(name: str, seed: int) -> Options:
-    """Sessions while something else than a kill goes wrong."""
-    options = Options(seed, disturbances=(name,), sessions=4, at_once=4, limit_seconds=1500)
+def disturbed(name: str, seed: int, *, beside: tuple[str, ...] = ()) -> Options:
+    """Sessions while something else than a kill goes wrong; what goes wrong `beside` it needs no world of its own."""
+    options = Options(seed, disturbances=(name, *beside), sessions=4, at_once=4, limit_seconds=1500)
     more: dict[str, dict[str, Any]] = {
         "zombies": {"worker": True, "settings": _SHORT_LEASES},
         "full": {"disk_bytes": DISK_BYTES},

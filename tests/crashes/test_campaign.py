@@ -33,6 +33,12 @@ def test_random_kills(tmp_path: Path) -> None:
     assert {victim for _, victim in evidence.killed} == {"runner", "control", "platform"}
 
 
+def test_zombies_while_trainers_die_and_the_database_is_locked(tmp_path: Path) -> None:
+    evidence = hold(scenarios.disturbed("zombies", seed=3, beside=("locked", "trainers")), tmp_path)
+    assert evidence.disturbed > 6
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["zombies", "locked", "full", "clock", "trainers"])
 def test_what_else_goes_wrong(tmp_path: Path, name: str) -> None:
     evidence = hold(scenarios.disturbed(name, seed=3), tmp_path)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from pilotlight.errors import FailedPrecondition, Unavailable
 from runner.sandbox.bwrap import APP, Bind, list_binds, list_code, list_paths, list_variables
@@ -65,6 +66,7 @@ class Zygote:
         self._process: asyncio.subprocess.Process | None = None
         self._link: socket.socket | None = None
         self._ready: asyncio.Task[None] | None = None
+        self._pipes: WeakSet[asyncio.ReadTransport] = WeakSet()
 
     @property
     def pid(self) -> int | None:
@@ -81,6 +83,9 @@ class Zygote:
         if self._ready:
             self._ready.cancel()
         await self._end()
+        for pipe in list(self._pipes):
+            pipe.close()
+        await asyncio.sleep(0)  # a transport closes its file in the loop's next round, which may be its last
 
     async def launch(self, spec: LaunchSpec, **more: Any) -> ForkedProcess:
         """Start `spec.module` in a sandbox. A zygote that died is started again, once.
@@ -136,7 +141,15 @@ class Zygote:
         finally:
             for writer in writers:
                 os.close(writer)
-        return ForkedProcess(reply["pid"], descriptors[0], [await _read_from(reader) for reader in readers])
+        return ForkedProcess(reply["pid"], descriptors[0], [await self._read_from(reader) for reader in readers])
+
+    async def _read_from(self, descriptor: int) -> asyncio.StreamReader:
+        reader = asyncio.StreamReader()
+        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
+        )
+        self._pipes.add(pipe)
+        return reader
 
     async def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -201,11 +214,3 @@ def _exchange(link: socket.socket, message: bytes, descriptors: list[int]) -> tu
     if not reply:
         raise _Died
     return json.loads(reply), received
-
-
-async def _read_from(descriptor: int) -> asyncio.StreamReader:
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
-    )
-    return reader

@@ -89,7 +89,8 @@ def test_every_method_of_the_manifest_is_served_or_marked(apps: dict[str, FastAP
         if not entry.routable:
             assert (entry.verb, entry.path, entry.cloud_only) == (None, None, False)
         elif route_of(entry.method).surface == "gateway":
-            assert entry.method in ("DownloadDataset", "CreatePlannerMessage")
+            of_gateway = {"DownloadDataset", "DownloadEvaluatorSource", "UploadEvaluatorSource", "CreatePlannerMessage"}
+            assert entry.method in of_gateway
         else:
             assert is_offered(entry.method, platform) is not entry.cloud_only, entry.method
 

@@ -5,6 +5,7 @@ import time
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import text
 
@@ -96,16 +97,19 @@ def test_a_job_without_a_reported_cost_is_settled_at_the_worst(bench: Any, job_g
 
 def create_deployment(bench: Any, grant: Any) -> None:
     bench.approve(grant)
+    assert send_deployment(bench).status_code == 200
+
+
+def send_deployment(bench: Any) -> httpx.Response:
     body = {
         "baseModel": "accounts/acme/models/out-1",
         "minReplicaCount": 0,
         "maxReplicaCount": 1,
         "autoscalingPolicy": {"scaleToZeroWindow": "300s"},
     }
-    response = bench.me.post(
+    return bench.me.post(
         "/v1/accounts/acme/deployments", params={"deploymentId": "dep-1"}, json=body, headers={"idempotency-key": "d"}
     )
-    assert response.status_code == 200
 
 
 def test_a_deployment_costs_its_replica_seconds(bench: Any, deployment_grant: Any) -> None:
@@ -157,6 +161,44 @@ def test_an_unanswered_create_is_looked_for(bench: Any, job_grant: Any) -> None:
     assert bench.create_job(1).status_code == 200
     assert bench.create_job(2).status_code == 200
     assert [t.split("=")[-1] for t in bench.platform.targets() if "POST" in t] == ["ft-1", "ft-2", "ft-1", "ft-2"]
+
+
+def lose_answer(bench: Any) -> None:
+    bench.platform.fail_next, bench.platform.fail_after = 500, True
+
+
+def look_much_later(bench: Any) -> None:
+    with bench.engine.begin() as db:
+        db.execute(text("UPDATE gateway_reservations SET create_time = '2026-01-01T00:00:00.000000Z'"))
+    look(bench, 4)
+
+
+def test_what_was_settled_before_its_answer_was_asked_for_again_is_not_sent_twice(bench: Any, job_grant: Any) -> None:
+    bench.approve(job_grant())
+    lose_answer(bench)
+    assert bench.create_job().status_code == 500
+    bench.platform.resources[JOB] |= {"state": "JOB_STATE_COMPLETED", "estimatedCost": money("0.034")}
+    look_much_later(bench)
+    again = bench.create_job()
+    assert (again.status_code, again.json()["name"]) == (200, JOB)
+    assert bench.create_job().json() == again.json()
+    assert sum(target.startswith("POST") for target in bench.platform.targets()) == 1
+    assert (bench.cost().so_far, bench.cost().reserved) == (Decimal("0.034"), Decimal(0))
+
+
+def test_what_was_ended_before_its_answer_was_asked_for_again_is_not_made_anew(
+    bench: Any, deployment_grant: Any
+) -> None:
+    """Its reservation is settled: a second deployment would run under no approval at all."""
+    bench.approve(deployment_grant(hours=0.0001, max_cost="0.00002"))
+    lose_answer(bench)
+    assert send_deployment(bench).status_code == 500
+    look_much_later(bench)
+    assert bench.platform.resources == {}
+    again = send_deployment(bench)
+    assert (again.status_code, again.json()["error"]["status"]) == (409, "ABORTED")
+    assert "not sent again" in again.json()["error"]["message"]
+    assert bench.platform.resources == {}
 
 
 def test_with_nothing_reserved_the_platform_is_left_alone(bench: Any) -> None:

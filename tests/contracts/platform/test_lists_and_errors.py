@@ -92,7 +92,7 @@ def test_a_taken_name_is_not_retried(platform_server: Any, many: list[str]) -> N
 
 
 def test_unoffered_parts_say_so(sdk: Fireworks) -> None:
-    for call in (lambda: sdk.evaluators.list(), lambda: sdk.evaluation_jobs.get("x"), lambda: sdk.secrets.delete("x")):
+    for call in (lambda: sdk.batch_inference_jobs.list(), lambda: sdk.secrets.delete("x")):
         with pytest.raises(fireworks.InternalServerError, match="does not offer") as caught:
             call()
         assert caught.value.status_code == 501

@@ -74,7 +74,7 @@ def test_a_method_that_adds_to_a_resource_is_limited_to_what_the_session_created
     assert changing == {name for name, entry in pilot_methods().items() if entry.target == "created"}
     assert changing == {
         "GetModelUploadEndpoint", "PrepareModel", "GetDatasetUploadEndpoint", "UploadDataset", "ValidateDatasetUpload",
-        "GetEvaluatorUploadEndpoint", "ValidateEvaluatorUpload",
+        "GetEvaluatorUploadEndpoint", "ValidateEvaluatorUpload", "UploadEvaluatorSource",
     }  # fmt: skip
 
 

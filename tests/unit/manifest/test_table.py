@@ -24,7 +24,8 @@ CONTROL = re.compile(
 )
 INFERENCE = re.compile(r"CreateChatCompletion|CreateCompletion|CreateMessage|CreatePlannerMessage")
 UPLOADS = re.compile(
-    r"Get(Dataset|Model|Evaluator)UploadEndpoint|UploadDataset|PrepareModel|Validate(Dataset|Evaluator)Upload"
+    r"Get(Dataset|Model|Evaluator)UploadEndpoint|Upload(Dataset|EvaluatorSource)|PrepareModel"
+    r"|Validate(Dataset|Evaluator)Upload"
 )
 READS = re.compile(r"(Get|List|Match|Download).*|ValidateModelUpload")
 CHANGES = re.compile(r"(Update|Cancel|Resume|Scale|Undelete|Execute|Delete).*")
@@ -45,6 +46,7 @@ MANIFEST = {
     *("GetDatasetUploadEndpoint", "UploadDataset", "ValidateDatasetUpload"),
     *("GetEvaluator", "ListEvaluators", "CreateEvaluator", "GetEvaluatorUploadEndpoint", "ValidateEvaluatorUpload"),
     *("GetEvaluatorBuildLogEndpoint", "GetEvaluatorSourceCodeSignedUrl"),
+    *("DownloadEvaluatorSource", "UploadEvaluatorSource"),
     *(f"{verb}{job}Job{'s' * (verb == 'List')}" for verb in ("Create", "Get", "List") for job in JOBS),
     *("GetDpoJobMetricsFileEndpoint", "GetEvaluationJobExecutionLogEndpoint"),
     *("GetTrainingShape", "ListTrainingShapes"),

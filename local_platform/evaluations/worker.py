@@ -1,0 +1,127 @@
+"""Threads that do queued work one piece after the other, and the program that runs evaluators."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from local_platform.context import Platform
+from local_platform.evaluations.run import next_job, run_job
+from local_platform.evaluators.build import build_next
+from local_platform.jobs.launcher import child_environment
+from pilotlight.errors import Internal
+
+SCORER = [sys.executable, "-P", "-m", "runner.sandbox.score"]
+_PAUSE = 5.0
+"""Seconds between two looks without being woken."""
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Runs `step` again and again while it returns True, then when it is woken."""
+
+    def __init__(self, name: str, step: Callable[[], bool]) -> None:
+        self._step = step
+        self._wake, self._stopping = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Take up what an earlier process left, and begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is something to do."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End after the present step."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(_PAUSE)
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                while not self._stopping.is_set() and self._step():
+                    pass
+            except (SQLAlchemyError, OSError):
+                _log.exception("queued work could not be done; it is tried again")
+            self._wake.wait(_PAUSE)
+            self._wake.clear()
+
+
+def open_builder(platform: Platform) -> Worker:
+    """Builds evaluators."""
+    return Worker("evaluator-builds", lambda: build_next(platform))
+
+
+class Evaluations(Worker):
+    """Runs evaluation jobs, and ends the program of one that is not wanted any more."""
+
+    def __init__(self, platform: Platform) -> None:
+        super().__init__("evaluation-jobs", self._run_next)
+        self._platform = platform
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._current, self._ended = "", False
+
+    def drop(self, name: str) -> None:
+        """End the job if it runs: it was deleted."""
+        with self._lock:
+            if self._current == name:
+                self._kill()
+
+    def stop(self) -> None:
+        """End the running job too; it is done again at the next start."""
+        with self._lock:
+            self._ended = True
+            self._kill()
+        super().stop()
+
+    def _run_next(self) -> bool:
+        name = next_job(self._platform)
+        if name is None:
+            return False
+        self._current = name
+        try:
+            run_job(self._platform, name, self._score)
+        except Stopped:
+            return False
+        finally:
+            self._current = ""
+        return True
+
+    def _score(self, request: dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            if self._ended:
+                raise Stopped
+            pipe = subprocess.PIPE
+            child = subprocess.Popen(
+                SCORER, stdin=pipe, stdout=pipe, stderr=pipe, env=child_environment(1), start_new_session=True
+            )
+            self._child = child
+        output, complaint = child.communicate(json.dumps(request).encode())
+        with self._lock:
+            self._child = None
+            if self._ended:
+                raise Stopped
+        if child.returncode != 0:
+            _log.error("the scoring program ended with %d: %s", child.returncode, complaint.decode("utf-8", "replace"))
+            raise Internal("The program that runs evaluators ended before its answer.", hint="See the platform's log.")
+        return json.loads(output)
+
+    def _kill(self) -> None:
+        if self._child is not None and self._child.poll() is None:
+            os.killpg(self._child.pid, signal.SIGKILL)
+
+
+class Stopped(Exception):
+    """The platform stops: the job stays as it is, and is done again at the next start."""

@@ -1,0 +1,1 @@
+"""The evaluators resource: created, its source uploaded, built, then ready to score."""

@@ -77,6 +77,8 @@ class Intent(BaseModel):
     stop_at_target: bool | None = None
     unsupported: Unsupported | None = None
     question: str | None = None
+    unread: list[str] | None = None
+    """Settings that were named and that nothing here can take up, in the user's words."""
     missing: list[str] = Field(default_factory=list)
 
     def said(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from runner.interpreter.refusals import find_unsupported
 from runner.interpreter.roles import take_roles
 from runner.interpreter.sweeps import find_sweep_settings
 from runner.interpreter.text import negated, normalise
+from runner.interpreter.unread import find_unread
 
 _TUNING = (
     r"(?:h\.?p\.?|hyper[- ]?param(?:eter)?s?)[- ]?(?:tuning|sweep|search|optimi[sz]ation)?|(?:the "
@@ -99,6 +100,7 @@ def find_fields(plain: str) -> dict[str, Any]:
     values["labels"] = find_labels(bare)
     values |= find_label_settings(bare)
     values |= find_sweep_settings(bare)
+    values["unread"] = find_unread(bare)
     values["preference_method"] = _method(plain)
     for name, pattern in _FLAGS.items():
         if match := re.search(pattern, bare, re.I):

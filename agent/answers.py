@@ -110,7 +110,7 @@ def _read_structured(question: Question, given: StructuredAnswer) -> Answer | No
 
 def _check_plain(question: Question, given: StructuredAnswer) -> None:
     """An approval is only what plainly approves: nothing beside it may say something else."""
-    if given.values and question.kind is not QuestionKind.PROMOTION:
+    if given.values and question.kind not in (QuestionKind.PROMOTION, QuestionKind.COMPARISON):
         raise InvalidArgument(
             "An approval takes the plan as it is: `values` would change it.", hint="Use `revise` to change the plan."
         )

@@ -17,6 +17,7 @@ _GATES: dict[QuestionKind, Gate] = {
     QuestionKind.PLAN_APPROVAL: "plan_approval",
     QuestionKind.SPEND_INCREASE: "plan_approval",
     QuestionKind.PROMOTION: "promotion",
+    QuestionKind.COMPARISON: "comparison",
 }
 
 

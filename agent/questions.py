@@ -10,20 +10,22 @@ from agent.approvals import covered_by_ceiling
 from agent.tables import AnswerRow, PlanRow, QuestionRow, SessionRow, TurnRow
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.errors import Aborted, FailedPrecondition
-from pilotlight.plan import Plan, canonical_json
+from pilotlight.plan import Gate, Plan, canonical_json
 from pilotlight.question import Answer, Decision, Question, QuestionKind
 from pilotlight.settings import Settings
 
-_WITH_PLAN = frozenset({QuestionKind.PLAN_APPROVAL, QuestionKind.SPEND_INCREASE, QuestionKind.PROMOTION})
+_LATER_GATES: dict[QuestionKind, Gate] = {QuestionKind.PROMOTION: "promotion", QuestionKind.COMPARISON: "comparison"}
+"""Questions about a plan that was approved before, with the gate whose grants their approval activates."""
+_WITH_PLAN = frozenset({QuestionKind.PLAN_APPROVAL, QuestionKind.SPEND_INCREASE, *_LATER_GATES})
 
 
 def ask_question(db: Session, row: SessionRow, question: Question, epoch: int, settings: Settings) -> None:
     """Keep a question of the running turn; asking the same again changes nothing.
 
     The text of a plan approval, or of an increase, is rendered here from the stored typed plan, and that of a promotion
-    ends with what it allows: what the user reads is what is hashed. Below the autoApprove ceiling it is answered at
-    once, by record. Raises Aborted for a reused ID and a stale epoch, FailedPrecondition for an approval without its
-    plan, and for a promotion of a plan that nobody approved.
+    or a comparison ends with what it allows: what the user reads is what is hashed. Below the autoApprove ceiling it is
+    answered at once, by record. Raises Aborted for a reused ID and a stale epoch, FailedPrecondition for an approval
+    without its plan, and for a promotion or comparison of a plan that nobody approved.
     """
     turn = require_turn(db, row, epoch)
     if question.kind in _WITH_PLAN:
@@ -70,11 +72,12 @@ def _bind_plan(db: Session, row: SessionRow, question: Question) -> None:
     stored = db.get(PlanRow, (row.id, question.plan_hash)) if question.plan_hash else None
     if stored is None or row.plan_hash != question.plan_hash:
         raise FailedPrecondition(f"A {question.kind} question needs the session's current plan, posted before.")
-    if question.kind is QuestionKind.PROMOTION and stored.approved_by is None:
-        raise FailedPrecondition("A promotion question needs a plan that was approved: nobody has read this one.")
+    gate = _LATER_GATES.get(question.kind)
+    if gate and stored.approved_by is None:
+        raise FailedPrecondition(f"A {gate} question needs a plan that was approved: nobody has read this one.")
     plan = Plan.model_validate_json(stored.document)
-    if question.kind is QuestionKind.PROMOTION:
-        question.text = f"{question.text.rstrip()}\n\n{prompts.render_allowed(plan, 'promotion')}".rstrip()
+    if gate:
+        question.text = f"{question.text.rstrip()}\n\n{prompts.render_allowed(plan, gate)}".rstrip()
         return
     if (question.kind is QuestionKind.SPEND_INCREASE) != (plan.increase is not None):
         raise FailedPrecondition(f"The session's current plan is not one that a {question.kind} question is about.")

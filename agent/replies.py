@@ -6,12 +6,13 @@ An approval is only what plainly approves; anything else keeps the session waiti
 from pilotlight.question import QuestionKind
 from runner.interpreter import Reply, interpret, interpret_reply
 
-APPROVALS = frozenset({QuestionKind.PLAN_APPROVAL, QuestionKind.PROMOTION, QuestionKind.SPEND_INCREASE})
+APPROVALS = frozenset(set(QuestionKind) - {QuestionKind.MISSING_INPUT})
 """Questions whose answer is a decision."""
 
 _PHRASES = {
     QuestionKind.PLAN_APPROVAL: "`Approved, proceed.`, say what to change, or `Reject.`",
     QuestionKind.PROMOTION: "`Proceed with the winning config.`, name another candidate, or `Reject.`",
+    QuestionKind.COMPARISON: "`Deploy it.`, name another candidate, `Finish without deploying.`, or `Reject.`",
     QuestionKind.SPEND_INCREASE: "`Approved, proceed.`, say what to change, or `Reject.`",
 }
 

@@ -25,9 +25,19 @@ INSTRUCTIONS = {
         "Benchmark and fine-tune classification on accounts/local/datasets/support-tickets. "
         "Compare ember-500k and ember-1m. Use 300 samples for HP tuning. Budget: under $1."
     ),
+    "preference": (
+        "Run ORPO on accounts/local/datasets/replies using ember-1m with beta 0.1 and 0.3. "
+        "Target: accuracy of 80%. Budget: under $1."
+    ),
 }
 """By workflow: the one sentence that the demo starts with."""
-_REPLIES = {"plan_approval": "Approved, proceed.", "promotion": "Proceed with the winning config."}
+_DATA = {"preference": ("replies", "demo_pairs")}
+"""By workflow: the dataset, and the module that makes it; ("support-tickets", "demo_data") for all others."""
+_REPLIES = {
+    "plan_approval": "Approved, proceed.",
+    "promotion": "Proceed with the winning config.",
+    "comparison": "Deploy it.",
+}
 _MAX_PAUSES = 6
 
 
@@ -40,7 +50,7 @@ def run_demo(home: Path | None, rows: int, keep: bool, workflow: str) -> int:
         say("Starting the agent and the embedded platform ...")
         instance = stack.enter_context(Instance(folder, _free_port(), _free_port()))
         demo = Demo(instance, folder)
-        demo.prepare(rows)
+        demo.prepare(rows, *_DATA.get(workflow, ("support-tickets", "demo_data")))
         session = demo.converse(INSTRUCTIONS[workflow])
         code = demo.try_snippet(session)
         demo.firectl("session", "get", session)
@@ -62,12 +72,12 @@ class Demo:
         own = {"FIREWORKS_API_KEY": key, "FIREWORKS_BASE_URL": instance.url, "PYTHONUNBUFFERED": "1"}
         self.environment = instance.environment | own
 
-    def prepare(self, rows: int) -> None:
+    def prepare(self, rows: int, dataset: str, module: str) -> None:
         """Make the demo's data and upload it."""
-        file = self.folder / "support-tickets.jsonl"
-        make = ["local_platform.basemodels.demo_data", "--rows", str(rows), "--seed", "7", "--output", str(file)]
+        file = self.folder / f"{dataset}.jsonl"
+        make = [f"local_platform.basemodels.{module}", "--rows", str(rows), "--seed", "7", "--output", str(file)]
         self.run([sys.executable, "-P", "-m", *make], shown=f"python -m {' '.join(make[:-1])} {file.name}")
-        self.firectl("dataset", "create", "support-tickets", str(file))
+        self.firectl("dataset", "create", dataset, str(file))
 
     def converse(self, instruction: str) -> str:
         """Create the session and answer it to its end; returns its ID. Raises ClickException unless it succeeds."""

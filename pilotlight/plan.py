@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 Scalar = str | int | float | bool | None
-Gate = Literal["plan_approval", "promotion"]
+Gate = Literal["plan_approval", "promotion", "comparison"]
 Mitigation = Literal["none", "rebalance", "weights"]
 """What is done about labels with very different numbers of rows, in the training data only."""
 
@@ -56,6 +56,13 @@ class Candidate(Wire):
     lora_rank: int
     learning_rate: float
     epochs: float
+    beta: float | None = None
+    """Of preference learning: how strongly the model is held to its base (DPO), or the pairs count (ORPO)."""
+
+    def settings(self) -> str:
+        """In words, without the base model and the epochs."""
+        beta = "" if self.beta is None else f", beta {self.beta:g}"
+        return f"rank {self.lora_rank}, learning rate {self.learning_rate:g}{beta}"
 
 
 class PlanDataset(Wire):
@@ -235,6 +242,33 @@ class Classification(Wire):
     """Which of the base models is tuned."""
 
 
+class Goal(Wire):
+    """What the user wants to be reached: a share (0 to 1), a loss, or the name of a model to be better than."""
+
+    metric: str
+    op: Literal[">", ">=", "<", "<=", "=="]
+    value: float | str
+    stops: bool = False
+    """Whether the sweep ends as soon as a candidate reaches it."""
+    measured: bool
+    """Whether this plan measures the metric at all; where it does not, the report says so."""
+
+
+class Preference(Wire):
+    """What a preference plan learns from, and how."""
+
+    method: Literal["DPO", "ORPO"]
+    pairs: int
+    """Usable ones, of both sides together."""
+    longer_preferred: float
+    """Share of the pairs whose preferred answer is the longer one."""
+    swept_bases: bool
+    """Whether the base models were chosen by the plan, because the user named none."""
+    left_out: list[str] = Field(default_factory=list)
+    """Base models that were not taken into that sweep."""
+    goal: Goal | None = None
+
+
 class PlanOffer(Wire):
     """Another form of the plan that can be had for the asking, and what all of it would cost then."""
 
@@ -251,7 +285,7 @@ class Plan(Wire):
 
     schema_version: Literal[1] = 1
     session: str
-    workflow: Literal["sft", "classification"]
+    workflow: Literal["sft", "classification", "preference"]
     instruction: str
     dataset: PlanDataset
     base_models: list[str]
@@ -268,6 +302,7 @@ class Plan(Wire):
     increase: Increase | None = None
     """Set when this plan asks for more, for the rest of an approved one."""
     classification: Classification | None = None
+    preference: Preference | None = None
     offers: list[PlanOffer] = Field(default_factory=list)
     packages: list[str] = Field(default_factory=list)
     """Pinned packages that approval allows to be installed for the evaluator: `name==version`."""
@@ -292,14 +327,21 @@ class Plan(Wire):
     def canonical(self) -> str:
         """Canonical JSON: sorted keys, no spaces, decimals as strings."""
         document = self.model_dump(mode="json", by_alias=True)
-        for later in ("increase", "classification", "offers", "packages"):  # plans from before these keep their hash
-            if not document[later]:
-                del document[later]
+        # plans from before there were these keep their hash
+        newer = (document, ("increase", "classification", "preference", "offers", "packages"))
+        for part, later in (newer, *_betas(document)):
+            for name in later:
+                if not part[name]:
+                    del part[name]
         return canonical_json(document)
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, hex: the plan hash."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+def _betas(document: dict[str, Any]) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
+    return [(candidate, ("beta",)) for candidate in document["candidates"]]
 
 
 def canonical_json(value: Any) -> str:

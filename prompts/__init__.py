@@ -4,6 +4,7 @@ A missing value is an error, never an empty string. Text that comes from data go
 leave neither control characters nor Markdown that could act.
 """
 
+import math
 import pprint
 import re
 import unicodedata
@@ -18,6 +19,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from pilotlight.money import show
 from pilotlight.plan import Gate, Plan
 
+OPERATORS = {">": "above", ">=": "at least", "<": "below", "<=": "at most", "==": "exactly"}
+"""How a target is compared, in words."""
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
@@ -95,6 +98,28 @@ def _interval(values: Sequence[float]) -> str:
     return f"{mean:.1f} % ({low:.1f} to {high:.1f})"
 
 
+def _points(values: Sequence[float]) -> str:
+    """`+12.0 points (+4.1 to +19.8)` of a difference of shares with its bounds."""
+    mean, low, high = (value * 100 for value in values)
+    return f"{mean:+.1f} points ({low:+.1f} to {high:+.1f})"
+
+
+def _bounds(values: Sequence[float], signed: bool = False) -> str:
+    """` (0.412 to 0.530)` of a value with its bounds, to follow it."""
+    low, high = (_signed(value) if signed else f"{value:.3f}" for value in values[1:])
+    return f" ({low} to {high})"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}"
+
+
+def _perplexity(loss: float) -> str:
+    """Of a mean loss in nats per token; a huge one in powers of ten."""
+    value = math.exp(min(loss, 700.0))
+    return f"{value:,.2f}" if value < 1e6 else f"{value:.2e}"
+
+
 def _money(value: Decimal | float | str | None) -> str:
     return "unknown" if value is None else show(Decimal(str(value)))
 
@@ -124,7 +149,12 @@ def _environment() -> Environment:
         money=_money,
         seconds=show_seconds,
         percent=_percent,
+        bounds=_bounds,
+        signed=_signed,
+        perplexity=_perplexity,
         interval=_interval,
+        points=_points,
+        words=OPERATORS.__getitem__,
         number=_number,
         plain=plain,
         code=code,

@@ -12,7 +12,7 @@ from langgraph.types import Command
 
 from pilotlight.crashpoints import Point, reach
 from pilotlight.plan import Phase
-from runner.nodes import approval, begin, clarify, gate, increase, promotion, trouble
+from runner.nodes import approval, begin, clarify, comparison, gate, increase, promotion, trouble
 from runner.state import NODES, State
 from runner.turn import Turn
 from runner.workflows import Node, phase_node
@@ -32,6 +32,8 @@ _WORK: dict[str, Node] = {
     "promotion_act": promotion.act,
     "train": phase_node(Phase.TRAIN),
     "evaluate": phase_node(Phase.EVALUATE),
+    "comparison_propose": comparison.propose,
+    "comparison_act": comparison.act,
     "deploy": phase_node(Phase.DEPLOY),
     "report": phase_node(Phase.REPORT),
     "trouble_propose": trouble.propose,
@@ -43,6 +45,7 @@ _GATES = {
     "clarify_gate": "clarify_act",
     "plan_gate": "plan_act",
     "promotion_gate": "promotion_act",
+    "comparison_gate": "comparison_act",
     "trouble_gate": "trouble_act",
     "increase_gate": "increase_act",
 }

@@ -6,7 +6,7 @@ from runner.interpreter import interpret
 
 _OF_ONE_TEXT = ("missing", "unsupported", "question")
 _OF_ONE_DATASET = ("eval_dataset", "labels", "label_count", "label_rule", "drop_labels")
-DECLINED_WORKFLOWS = ("preference",)
+DECLINED_WORKFLOWS: tuple[str, ...] = ()
 """Named in the documents, not run by this version."""
 
 

@@ -3,12 +3,13 @@
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from pilotlight.errors import AlreadyExists, FailedPrecondition, InvalidArgument, PilotlightError, ResourceExhausted
 from pilotlight.plan import Stop
 from runner import limits
 from runner.calls import Call
+from runner.planning.requests import job_id, output_model
 from runner.turn import Turn
 
 log = logging.getLogger(__name__)
@@ -149,8 +150,7 @@ def _judged(ended: JobResult, pruner: Pruner | None) -> JobResult:
 
 
 def _start(turn: Turn, start: JobStart) -> "_Follower | JobResult":
-    identifier = start.call.query["supervisedFineTuningJobId"]
-    name = f"{start.call.path.removeprefix('/v1/')}/{identifier}"
+    name = f"{start.call.path.removeprefix('/v1/')}/{job_id(start.call)}"
     try:
         turn.client.send(start.call, turn.context.session)
     except AlreadyExists:
@@ -166,7 +166,7 @@ def _start(turn: Turn, start: JobStart) -> "_Follower | JobResult":
 def _refused(start: JobStart, name: str, limit: Any, message: str) -> JobResult:
     candidate = "" if start.label == "final" else start.label
     stop = Stop(part=_part(start), candidate=candidate, limit=limit).model_dump(mode="json")
-    model = str(start.call.body["outputModel"])
+    model = output_model(start.call)
     return JobResult(start.label, name, "JOB_STATE_NOT_STARTED", message, None, None, None, 0, None, model, stop)
 
 
@@ -176,11 +176,17 @@ def _part(start: JobStart) -> Literal["candidate", "final"]:
 
 def check_same(found: dict[str, Any], call: Call) -> None:
     """Raise AlreadyExists unless a found resource has the values that `call` would have given it."""
-    for field, wanted in call.body.items():
-        if isinstance(wanted, bool | dict) or field not in found:
+    _check_fields(str(found.get("name")), found, call.body)
+
+
+def _check_fields(name: str, found: dict[str, Any], body: dict[str, Any]) -> None:
+    for field, wanted in body.items():
+        if isinstance(wanted, bool) or field not in found:
             continue
-        if str(found[field]) != str(wanted) and not _same_number(found[field], wanted):
-            raise AlreadyExists(f"{found.get('name')} exists with another {field}: {found[field]!r}, not {wanted!r}.")
+        if isinstance(wanted, dict) and isinstance(found[field], dict):
+            _check_fields(name, found[field], cast("dict[str, Any]", wanted))
+        elif str(found[field]) != str(wanted) and not _same_number(found[field], wanted):
+            raise AlreadyExists(f"{name} exists with another {field}: {found[field]!r}, not {wanted!r}.")
 
 
 def _same_number(left: Any, right: Any) -> bool:
@@ -200,7 +206,7 @@ class _Follower:
 
     def __init__(self, start: JobStart, name: str) -> None:
         self._start, self._name = start, name
-        self._seen: tuple[str, int, float | None] = ("", -1, None)
+        self._seen: tuple[str, int, float | None, Any] = ("", -1, None, None)
         self._told: tuple[str, int, float | None] = ("", -1, None)
         self._base_loss: float | None = None
         self._moved = time.monotonic()
@@ -216,7 +222,7 @@ class _Follower:
 
     def stopped(self, message: str) -> JobResult:
         """The result of a job that was stopped with others."""
-        model = str(self._start.call.body["outputModel"])
+        model = output_model(self._start.call)
         return JobResult(self.label, self._name, "JOB_STATE_CANCELLED", message, None, None, None, 0, None, model)
 
     def look(self, turn: Turn, events: list[tuple[str, dict[str, Any], str]]) -> JobResult | None:
@@ -227,7 +233,8 @@ class _Follower:
         self._note_base(progress, step)
         losses: dict[str, float] = progress.get("epochLosses") or {}
         self.run = Run(self.label, self._name, state == "JOB_STATE_RUNNING", losses, progress.get("etaSeconds"))
-        now = (state, step, progress.get("evalLoss"))
+        # Reading a reference model is no step, but the trainer reports that it goes on.
+        now = (state, step, progress.get("evalLoss"), progress.get("updatedAt"))
         if now != self._seen:
             if state == "JOB_STATE_RUNNING" == self._seen[0]:
                 self._slowest = max(self._slowest, time.monotonic() - self._moved)
@@ -271,7 +278,7 @@ class _Follower:
             base_loss=self._base_loss,
             tokens=int(progress.get("tokens") or 0),
             seconds=progress.get("runningSeconds"),
-            model=str(self._start.call.body["outputModel"]),
+            model=output_model(self._start.call),
             stop=self._stop(ended, progress) if ended else None,
             epoch_losses=progress.get("epochLosses"),
         )

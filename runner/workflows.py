@@ -12,6 +12,7 @@ from langgraph.types import Command
 
 from pilotlight.plan import Phase, PlanValue
 from pilotlight.pricebook import PriceBook
+from runner.comparison import Compare
 from runner.evaluators.choice import choose_evaluator
 from runner.phases import authoring, deploy, evaluate, inspect, report, sweep, train
 from runner.phases.classification import board
@@ -20,6 +21,13 @@ from runner.phases.classification import evaluate as label_evaluate
 from runner.phases.classification import inspect as label_inspect
 from runner.phases.classification import report as label_report
 from runner.phases.classification import sweep as label_sweep
+from runner.phases.preference import compare as pair_compare
+from runner.phases.preference import deploy as pair_deploy
+from runner.phases.preference import evaluate as pair_evaluate
+from runner.phases.preference import inspect as pair_inspect
+from runner.phases.preference import report as pair_report
+from runner.phases.preference import sweep as pair_sweep
+from runner.phases.preference.board import scoreboard as pair_scoreboard
 from runner.phases.scored import board as scored_board
 from runner.phases.scored import evaluate as scored_evaluate
 from runner.phases.scored import report as scored_report
@@ -29,12 +37,14 @@ from runner.planning.classify import draft_classification
 from runner.planning.costing import Priced, Rest, price
 from runner.planning.draft import Draft, draft_plan
 from runner.planning.label_costing import price_labels
+from runner.planning.pair_costing import price_pairs
 from runner.planning.prepare import collect, split_data
 from runner.planning.prepare_labels import collect_classification
+from runner.planning.prepare_pairs import plan_preference
 from runner.planning.pricing import Band
 from runner.planning.recipe import Recipe
 from runner.planning.scored import draft_scored, list_scored_values, price_scored
-from runner.planning.values import list_label_values, list_values
+from runner.planning.values import list_label_values, list_pair_values, list_values
 from runner.state import State
 from runner.turn import Turn
 
@@ -63,6 +73,8 @@ class Workflow(NamedTuple):
     values: Callable[[Recipe, dict[str, Any], str, str], list[PlanValue]]
     """The plan's values: from the recipe, the intent, how tokens were counted, and the cost range in words."""
     scoreboard: Callable[[Turn, Recipe], str]
+    compare: Compare | None = None
+    """What the comparison gate shows, in workflows whose evaluation leads there."""
 
 
 def _draft_sft(turn: Turn, intent: dict[str, Any], bases: list[BaseFacts], generation: int) -> Draft:
@@ -107,6 +119,21 @@ WORKFLOWS: dict[str, Workflow] = {
         price=price_labels,
         values=list_label_values,
         scoreboard=board.scoreboard,
+    ),
+    "preference": Workflow(
+        phases={
+            Phase.INSPECT: pair_inspect.run,
+            Phase.SWEEP: pair_sweep.run,
+            Phase.TRAIN: train.run,
+            Phase.EVALUATE: pair_evaluate.run,
+            Phase.DEPLOY: pair_deploy.run,
+            Phase.REPORT: pair_report.run,
+        },
+        draft=plan_preference,
+        price=price_pairs,
+        values=list_pair_values,
+        scoreboard=pair_scoreboard,
+        compare=pair_compare.compare,
     ),
     "sft_scored": Workflow(
         phases={

@@ -17,7 +17,7 @@ from local_platform.jobs.loss import PreferenceRequest, settle_loss
 from local_platform.jobs.runs import run_of
 from local_platform.jobs.scheduler import CANCELLED_TEXT
 from local_platform.jobs.state import HAS_TRAINER, JobState, check_transition
-from local_platform.jobs.view import closing_fields, metrics_url, show_job
+from local_platform.jobs.view import closing_fields, metrics_url, show_heldout, show_job
 from local_platform.resources import COMMON_FIELDS, find, get, mask, select_rows, update_body
 from local_platform.tables import JobRow, ModelRow
 from local_platform.workers import WorkersDep
@@ -143,7 +143,8 @@ class JobRoutes:
     def _show(self, platform: PlatformDep, request: Request, name: str) -> Json:
         with platform.reading() as db:
             row = get(db, JobRow, name)
-            return mask(request, show_job(platform, row, run_of(db, row), request))
+            shown = show_job(platform, row, run_of(db, row), request)
+            return mask(request, shown | show_heldout(platform, row, request.query_params.get("readMask", "")))
 
     def _name(self, account: str, job: str) -> str:
         return f"accounts/{account}/{self._kind.collection}/{job}"

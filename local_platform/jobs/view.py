@@ -1,5 +1,6 @@
 """A job as it is shown: stored fields, and while it lives what its trainer reports right now."""
 
+import json
 from functools import cache
 from typing import Any
 
@@ -31,6 +32,14 @@ def show_job(platform: Platform, job: JobRow, run: JobRun, request: Request) -> 
     """The wire form: with progress, cost so far, and signed URLs of the files that exist."""
     live = {} if JobState(job.state) in TERMINAL else live_fields(platform, job, run)
     return _nest(job, wire(job) | live) | _signed_urls(platform, job, request)
+
+
+def show_heldout(platform: Platform, job: JobRow, read_mask: str) -> dict[str, Any]:
+    """`localHeldoutLosses`, the trainer's losses by held-out row, for a caller who asks for them by name."""
+    path = work_directory(platform.home, job) / "heldout_losses.json"
+    if "localHeldoutLosses" not in read_mask.split(",") or not path.exists():
+        return {}
+    return {"localHeldoutLosses": json.loads(path.read_text())}
 
 
 def metrics_url(platform: Platform, job: JobRow, request: Request) -> str:

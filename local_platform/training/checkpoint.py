@@ -32,6 +32,9 @@ class Position:
     best_step: int | None = None
     epoch_losses: dict[str, float] = field(default_factory=dict[str, float])
     """Evaluation loss by finished epochs."""
+    base_rows: list[float] = field(default_factory=list[float])
+    """Summed loss by held-out row of the untrained model; and of the best one."""
+    best_rows: list[float] = field(default_factory=list[float])
     metrics_bytes: int = 0
     measures: dict[str, float] = field(default_factory=dict[str, float])
     """Of the last step, beside its loss; the following ones of evaluations: of the last, the base model's, the best."""

@@ -25,16 +25,27 @@ class Evaluator:
         self._passes = fill(rows.lengths, counted, Budget(tokens))
         self.rows = len(counted)
         self.tokens = int(rows.lengths[counted].sum())
+        self._counted, self._sums = counted, np.zeros(len(rows))
 
     @torch.no_grad()
     def measure(self, network: Network, check: Callable[[], None]) -> dict[str, float]:
         """`loss`: the mean over all trained tokens. `check` is called between passes and may raise to stop."""
         network.layers.eval()
-        total, count = 0.0, 0
+        count = 0
+        self._sums[:] = 0.0
         for chosen in self._passes:
             check()
-            losses = network.losses(build_pack(self._source, chosen, self._device))
-            total += losses.double().sum().item()
-            count += losses.numel()
+            pack = build_pack(self._source, chosen, self._device)
+            losses = network.losses(pack).double().cpu().numpy()
+            np.add.at(self._sums, chosen[pack.row.cpu().numpy()], losses)
+            count += len(losses)
         network.layers.train()
-        return {"loss": total / count}
+        return {"loss": float(self._sums.sum()) / count}
+
+    def by_row(self) -> list[float]:
+        """See Examination."""
+        return [round(float(loss), 6) for loss in self._sums[self._counted]]
+
+    def trained_tokens(self) -> list[int]:
+        """See Examination."""
+        return [int(count) for count in self._source.trained_counts[self._counted]]

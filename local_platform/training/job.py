@@ -6,6 +6,7 @@ from contextlib import closing
 from local_platform.training.checkpoint import load_checkpoint, save_checkpoint
 from local_platform.training.clock import Clock
 from local_platform.training.data import load_tokenizer
+from local_platform.training.files import write_json
 from local_platform.training.forward import build_network
 from local_platform.training.loop import Loop, Outputs
 from local_platform.training.model import (
@@ -23,6 +24,8 @@ from local_platform.training.spec import JobSpec
 from local_platform.training.task import read_task
 
 log = logging.getLogger(__name__)
+HELDOUT_FILE, MOST_ROWS = "heldout_losses.json", 10_000
+"""Loss by held-out row, to compare models row by row; where there are more, means tell enough."""
 
 
 def run_job(spec: JobSpec, progress: Progress, stop: StopSignal) -> None:
@@ -58,6 +61,8 @@ def run_job(spec: JobSpec, progress: Progress, stop: StopSignal) -> None:
     with closing(Metrics(spec.work_directory / "metrics.jsonl", loop.position.metrics_bytes)) as metrics:
         stopped = loop.run(Outputs(progress, metrics, lambda c: save_checkpoint(folder, digest, c)), stop)
     save_adapter(model, loop.result(), spec.base_model_directory, spec.output_directory)
+    if 0 < len((losses := loop.heldout_losses()).get("tokens", [])) <= MOST_ROWS:
+        write_json(spec.work_directory / HELDOUT_FILE, losses)
     finish(loop, progress, early=stopped)
     log.info("%s", progress.read()["message"])
 

@@ -110,6 +110,13 @@ class Loop:
         """The adapter to publish: the best by evaluation loss, or the last when nothing was evaluated."""
         return self.best if self.best is not None else adapter_state(self._model)
 
+    def heldout_losses(self) -> dict[str, list[float] | list[int]]:
+        """By held-out row: `tokens` that carry loss, and their summed loss under the `base` and the `tuned` model."""
+        if self._evaluator is None or not self.position.best_rows or not self.position.base_rows:
+            return {}
+        tokens = self._evaluator.trained_tokens()
+        return {"tokens": tokens, "base": self.position.base_rows, "tuned": self.position.best_rows}
+
     def _step(self, outputs: Outputs) -> None:
         position, started = self.position, Stopwatch()
         passes = self._passes(position.step)
@@ -195,10 +202,10 @@ class Loop:
         row |= _prefixed("eval", shown)
         others = {name: value for name, value in shown.items() if name != "loss"}
         if position.step == 0:
-            position.base_measures = others
+            position.base_measures, position.base_rows = others, self._evaluator.by_row()
         elif position.best_loss is None or loss < position.best_loss:
             position.best_loss, position.best_step, self.best = loss, position.step, adapter_state(self._model)
-            position.best_measures = others
+            position.best_measures, position.best_rows = others, self._evaluator.by_row()
         if position.step in self._ends:
             position.epoch_losses[f"{self._epoch():g}"] = loss
         position.record = loss if position.record is None else min(position.record, loss)

@@ -55,6 +55,14 @@ class Examination(Protocol):
         """Measures over the whole set, `loss` among them. `check` is called between passes and may raise to stop."""
         ...
 
+    def by_row(self) -> list[float]:
+        """The summed loss of each row at the last measurement; empty where rows have none of their own."""
+        ...
+
+    def trained_tokens(self) -> list[int]:
+        """The tokens of each row that carry loss, in the same order."""
+        ...
+
 
 class CrossEntropy:
     """Supervised fine-tuning: sample weight times cross-entropy, over the trained tokens of the step."""

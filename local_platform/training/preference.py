@@ -123,6 +123,14 @@ class PreferenceEvaluator:
         network.layers.train()
         return {name: total / self.rows for name, total in totals.items()}
 
+    def by_row(self) -> list[float]:
+        """See Examination: pairs have none."""
+        return []
+
+    def trained_tokens(self) -> list[int]:
+        """See Examination."""
+        return []
+
 
 def reading_passes(pairs: Pairs, budget: Budget, count: int | None = None) -> list[np.ndarray]:
     """Passes over all pairs in their order, without gradients, of `count` pairs or as many as are sensible.

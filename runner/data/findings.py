@@ -22,6 +22,7 @@ TITLES = {
     "no_label": "rows without a label by the rule of this plan",
     "label_spelling": "rows whose label differs from a more frequent one in case or space only",
     "unlisted_label": "rows with a label that is not among those of this plan",
+    "contradiction": "pairs that prefer an answer which another pair of the same prompt rejects",
 }
 _AFTER = {
     "broken_row": "left out",
@@ -36,6 +37,7 @@ _AFTER = {
     "no_label": "left out; a label is never guessed",
     "label_spelling": "counted as the more frequent one",
     "unlisted_label": "left out",
+    "contradiction": "kept; they limit the accuracy that can be reached",
 }
 
 

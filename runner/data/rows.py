@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
+from pilotlight.dataset import is_pair, read_pair
 from pilotlight.plan import canonical_json
 
 _WORD = re.compile(r"\w+")
@@ -43,6 +44,14 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def chat_of(row: dict[str, Any]) -> dict[str, Any]:
+    """A preference pair as the conversation that ends with its preferred answer; any other row as it is."""
+    if not is_pair(row):
+        return row
+    pair = read_pair(row)
+    return {"messages": [*pair.prompt, pair.preferred], **({"tools": pair.tools} if pair.tools else {})}
 
 
 def messages_of(row: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pilotlight.errors import FailedPrecondition
 from runner.calls import external_id
 from runner.data.profile import Profile, estimate_tokens
-from runner.data.rows import answer_of, prompt_of, read_lines
+from runner.data.rows import answer_of, chat_of, prompt_of, read_lines
 from runner.data.split import HELDOUT_SHARE, choose_heldout, choose_sample, write_rows
 from runner.planning.recipe import DataSide
 from runner.workspace import Workspace
@@ -124,7 +124,7 @@ class SideMaker:
 def _describe(name: str, path: Path, digest: str, rows: int, tokens: int) -> DataSide:
     answers, prompts = array("I"), 0
     for line in read_lines(path):
-        row = line.value or {}
+        row = chat_of(line.value or {})
         answers.append(estimate_tokens([{"content": answer_of(row) or ""}]))
         prompts += estimate_tokens(prompt_of(row))
     return DataSide(

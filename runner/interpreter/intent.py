@@ -7,7 +7,15 @@ from pydantic import BaseModel, ConfigDict, Field
 Workflow = Literal["sft", "preference", "classification", "evaluator", "question", "unsupported"]
 Evaluation = Literal["validation_loss", "evaluator", "generated", "rubric"]
 Unsupported = Literal[
-    "rft_training", "custom_loss", "training_loop", "hotload", "full_parameter", "destructive", "unknown_method"
+    "rft_training",
+    "custom_loss",
+    "training_loop",
+    "hotload",
+    "full_parameter",
+    "destructive",
+    "unknown_method",
+    "unattended",
+    "submit_only",
 ]
 ReplyDecision = Literal["approve", "revise", "reject", "question", "unclear"]
 
@@ -79,7 +87,10 @@ class Intent(BaseModel):
 
 
 class Reply(BaseModel):
-    """A reading of a reply to an approval. `changes` holds Intent fields, and `candidate` at the promotion gate."""
+    """A reading of a reply to an approval.
+
+    `changes` holds Intent fields, `candidate` at the promotion and comparison gates, and `deploy` at the latter.
+    """
 
     model_config = ConfigDict(extra="forbid")
 

@@ -35,6 +35,10 @@ _PATTERNS: dict[str, str] = {
     r"\ball (?:the )?(?:weights|parameters)\b|\bnot (?:using )?lora\b|\bwithout lora\b|\bfft\b",
     "rft_training": r"\brftj?\b|\breinforcement[- ](?:fine-?tuning|learning)|\brl fine-?tun\w+|\bgrpo\b|\bgspo\b"
     r"|\bdapo\b|\brlvr\b",
+    "unattended": r"\b(?:without|no|skip(?:ping)?|bypass(?:ing)?) (?:any |the |an? |my |your )?"
+    r"(?:human |manual |cost )?approvals?\b(?! needed)|\bfully automat\w+|\bunattended\b|\bauto-?approve everything\b",
+    "submit_only": r"\b(?:just|only|simply) (?:want(?:s|ed)? (?:to|you to) )?submit (?:a|an|the|one|my|this) "
+    r"(?:[\w-]+ ){0,3}jobs?\b",
     "unknown_method": r"\bppo\b|\bkto\b|\bsimpo\b|\bipo\b|\brlhf\b|\brlaif\b|\bdistill?(?:ation|ing)?\b"
     r"|\b(?:continued )?pre-?train\w*"
     r"|\bquanti[sz]\w+|\bmodel merging|\bprefix tuning|\bprompt tuning|\bqlora\b|\bdora\b|\bsoft prompts?",

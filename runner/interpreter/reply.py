@@ -51,6 +51,15 @@ _APPROVE = "|".join(
         "\u2705",
     ]
 )
+_DEPLOY = (
+    r"(?:please )?deploy(?: (?:it|(?:the )?(?:winner|(?:tuned |winning |best |recommended )?(?:model|candidate|one))))?"
+    r"(?: anyway)?"
+)
+"""Approves a comparison only: elsewhere it says what is to come."""
+_UNDEPLOYED = re.compile(
+    r"\b(?:without|no|skip(?: the)?|do not|don'?t|not|never|omit(?: the)?) (?:a |any |to )?deploy(?:ing|ment|ments)?\b",
+    re.I,
+)
 _FILLER = (
     r"please|thanks(?: a lot)?|thank you(?: very much)?|thx|cheers|now|then|and|so|with it|with that"
     r"|with the plan|with this plan|as (?:is|planned|proposed|shown|described)|all good|team|hi|hello|the plan"
@@ -87,11 +96,13 @@ _QUOTED = re.compile(r'"[^"]*"|`[^`]*`|(?<!\w)\'[^\']*\'(?!\w)')
 
 
 def interpret_reply(text: str, kind: str | None = None) -> Reply:
-    """Read a reply; `kind` is the question's kind (at `promotion`, a candidate like "c2" may be chosen instead)."""
+    """Read a reply; `kind` is the question's kind (at `promotion` and `comparison`, a candidate like
+    "c2" may be chosen instead; at `comparison`, `deploy` is false where nothing shall be deployed)."""
     plain = normalise(text)
     if not plain:
         return Reply(decision="unclear")
-    if _consumed(plain, rf"{_APPROVE}|{_FILLER}") and re.search(rf"(?<!\w)(?:{_APPROVE})(?!\w)", plain, re.I):
+    approve = f"{_APPROVE}|{_DEPLOY}" if kind == "comparison" else _APPROVE
+    if _consumed(plain, rf"{approve}|{_FILLER}") and re.search(rf"(?<!\w)(?:{approve})(?!\w)", plain, re.I):
         return Reply(decision="approve")
     changes = _find_changes(plain, kind)
     if _is_question(plain):
@@ -144,7 +155,9 @@ def _find_changes(plain: str, kind: str | None) -> dict[str, Any]:
     found = {name: value for name, value in find_fields(unquoted).items() if value is not None}
     if "target" in found:
         found["target"] = found["target"].model_dump()
-    if kind == "promotion" and (
+    if kind == "comparison" and _UNDEPLOYED.search(unquoted):
+        found["deploy"] = False
+    if kind in ("promotion", "comparison") and (
         match := re.search(
             r"(?:candidate |config(?:uration)? |run )?(?:\bc|#)(\d{1,2})\b|\bcandidate (\d{1,2})\b", plain, re.I
         )

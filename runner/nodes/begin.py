@@ -60,7 +60,7 @@ def _evaluation_reason(intent: dict[str, object]) -> str:
     evaluation, evaluator = intent.get("evaluation"), intent.get("evaluator")
     if evaluation in (None, "validation_loss") or intent.get("workflow") == "evaluator":
         return ""
-    if evaluation == "rubric" or intent.get("workflow") == "classification":
+    if evaluation == "rubric" or intent.get("workflow") in ("classification", "preference"):
         return "evaluation"
     if evaluation == "generated" or evaluator == SOURCE:
         return ""

@@ -48,8 +48,7 @@ def _field(recipe: Recipe, ended: list[JobResult], winner: str) -> QuestionField
     options = [
         Option(
             value=result.label,
-            label=f"{result.label}: rank {recipe.candidate(result.label).lora_rank}, "
-            f"learning rate {recipe.candidate(result.label).learning_rate:g}",
+            label=f"{result.label}: {recipe.candidate(result.label).settings()}",
             recommended=result.label == winner,
         )
         for result in ended
@@ -61,7 +60,7 @@ def _field(recipe: Recipe, ended: list[JobResult], winner: str) -> QuestionField
 def act(turn: Turn, state: State) -> Command[str]:
     """Approve: on with the winner. Another candidate named: ask for that one. Changes: a new plan. Reject: stop."""
     question, answer = gate.take(turn, state)
-    named = _named(question, answer)
+    named = named_in(question, answer)
     if answer.decision is Decision.APPROVE:
         return Command(goto="train", update={"winner": named or state.get("winner", "")})
     if answer.decision is Decision.REJECT:
@@ -78,7 +77,8 @@ def act(turn: Turn, state: State) -> Command[str]:
     return Command(goto=command.goto, update={**update, **next_generation(state)})
 
 
-def _named(question: Question, answer: Answer) -> str:
+def named_in(question: Question, answer: Answer) -> str:
+    """The candidate that the answer names, if it is one that the question offers; else empty."""
     value = str(answer.values.get("candidate") or answer.changes.get("candidate") or "")
     options = {option.value for field in question.fields for option in field.options}
     return value if value in options else ""

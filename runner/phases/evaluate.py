@@ -10,8 +10,8 @@ from langgraph.types import Command
 
 import prompts
 from pilotlight.plan import Candidate, Phase
-from runner import results, serving
-from runner.data.rows import answer_of, prompt_of, read_lines
+from runner import heldout, results, serving
+from runner.data.rows import answer_of, chat_of, prompt_of, read_lines
 from runner.data.split import choose_sample
 from runner.jobs import JobResult
 from runner.limits import STOPPING, stop_phase
@@ -57,6 +57,8 @@ def run_with(turn: Turn, state: State, score: Callable[[Turn, Recipe, Candidate]
         return stop_phase(turn, Phase.EVALUATE, "evaluation", name, error)
     job = winning_job(turn, recipe, candidate)
     found = {"base_loss": _base_loss(turn, recipe, job), "tuned_loss": job.eval_loss, "loss": job.loss, **scores}
+    if rows := heldout.load(turn, recipe).get(job.label):
+        found |= {"losses": {"base": rows.base_loss, "tuned": rows.loss, "change": rows.change}}
     results.save(turn, recipe, "evaluation", found)
     text = prompts.render("evaluation.md.j2", found=found, recipe=recipe)
     turn.workspace.write_text("outputs/evaluation.md", text)
@@ -82,7 +84,7 @@ def list_probes(recipe: Recipe, path: Path) -> list[Probe]:
 
 def _probes(path: Path, chosen: set[int]) -> Iterator[Probe]:
     for place, line in enumerate(read_lines(path)):
-        row = line.value or {}
+        row = chat_of(line.value or {})
         if place in chosen and (reference := answer_of(row)) is not None:
             yield Probe(line.number, prompt_of(row), row.get("tools") or [], reference)
 

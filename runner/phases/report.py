@@ -8,7 +8,7 @@ from langgraph.types import Command
 
 import prompts
 from pilotlight.plan import Phase, Plan
-from runner import results
+from runner import heldout, results
 from runner.phases.evaluate import winning_job
 from runner.phases.sweep import scoreboard
 from runner.planning.recipe import Recipe
@@ -55,7 +55,7 @@ def describe(turn: Turn, recipe: Recipe, winner: str, cost: dict[str, Any]) -> d
         "recipe": recipe,
         "candidate": candidate,
         "job": winning_job(turn, recipe, candidate),
-        "board": scoreboard(recipe, ended, Verdict(**verdict)) if verdict else "",
+        "board": scoreboard(recipe, ended, Verdict(**verdict), heldout.load(turn, recipe)) if verdict else "",
         "found": results.load(turn, recipe, "evaluation"),
         "proof": proof,
     } | shared_values(turn, proof, cost)

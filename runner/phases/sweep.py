@@ -1,10 +1,13 @@
 """Phase 3: train the candidates, score each on the held-out side [A95, A137]."""
 
+from collections.abc import Mapping
+
 from langgraph.types import Command
 
 import prompts
 from pilotlight.plan import Phase
-from runner import results
+from runner import heldout, results
+from runner.heldout import RowLosses
 from runner.jobs import JobResult
 from runner.limits import to_trouble
 from runner.phases.candidates import train_candidates
@@ -27,11 +30,12 @@ def run(turn: Turn, state: State) -> Command[str]:
     ended = train_candidates(turn, recipe)
     if isinstance(ended, Command):
         return ended
-    verdict = choose_winner(ended, recipe.candidates)
+    rows = heldout.load(turn, recipe)
+    verdict = choose_winner(ended, recipe.candidates, rows)
     if verdict is None:
         return to_trouble(Phase.SWEEP, "No candidate has a validation loss, so none can be chosen.", [])
     results.save(turn, recipe, "sweep", verdict._asdict())
-    turn.workspace.write_text("outputs/scoreboard.md", scoreboard(recipe, ended, verdict))
+    turn.workspace.write_text("outputs/scoreboard.md", scoreboard(recipe, ended, verdict, rows))
     turn.artifact("outputs/scoreboard.md", "Scoreboard of the sweep")
     turn.cost(f"{generation}/sweep")
     turn.phase(Phase.SWEEP, "completed", generation, summary=_summary(ended))
@@ -47,13 +51,20 @@ def _summary(ended: list[JobResult]) -> str:
 def board_of(turn: Turn, recipe: Recipe) -> str:
     """The scoreboard of the sweep as it ended."""
     ended = [result for result in results.load_jobs(turn, recipe) if result.label != "final"]
-    return scoreboard(recipe, ended, Verdict(**results.load(turn, recipe, "sweep")))
+    return scoreboard(recipe, ended, Verdict(**results.load(turn, recipe, "sweep")), heldout.load(turn, recipe))
 
 
-def scoreboard(recipe: Recipe, ended: list[JobResult], verdict: Verdict) -> str:
+def scoreboard(recipe: Recipe, ended: list[JobResult], verdict: Verdict, rows: Mapping[str, RowLosses]) -> str:
     """The table of candidates, best first, with the base model's loss and the verdict."""
     ranked = sorted(ended, key=lambda result: (not result.done, result.eval_loss is None, result.eval_loss or 0.0))
     base = next((result.base_loss for result in ended if result.base_loss is not None), None)
+    known = {label: rows[label] for label in rows if label != "final"}
     return prompts.render(
-        "scoreboard.md.j2", recipe=recipe, ranked=ranked, base_loss=base, verdict=verdict, heldout=recipe.heldout
+        "scoreboard.md.j2",
+        recipe=recipe,
+        ranked=ranked,
+        base_loss=base,
+        verdict=verdict,
+        heldout=recipe.heldout,
+        rows=known,
     )

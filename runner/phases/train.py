@@ -4,7 +4,7 @@ from langgraph.types import Command
 
 from pilotlight.errors import PilotlightError
 from pilotlight.plan import Phase, Stop
-from runner import datasets, results
+from runner import datasets, heldout, results
 from runner.jobs import JobStart, TooManyFailures, failed_parts, try_jobs
 from runner.limits import ask_for_more, to_trouble
 from runner.planning import requests
@@ -31,6 +31,7 @@ def run(turn: Turn, state: State) -> Command[str]:
         return ask_for_more(Phase.TRAIN, [Stop.model_validate(ended[0].stop)])
     if not ended[0].done:
         return to_trouble(Phase.TRAIN, ended[0].message or ended[0].state, failed_parts(ended))
+    heldout.keep(turn, recipe, ended)
     turn.cost(f"{recipe.generation}/train")
     loss = ended[0].eval_loss
     summary = "finished" if loss is None else f"validation loss {loss:.3f}"

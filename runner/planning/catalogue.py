@@ -19,6 +19,8 @@ class Throughput(BaseModel):
     train_tokens_per_second: float
     eval_tokens_per_second: float
     generate_tokens_per_second: float
+    preference_tokens_per_second: float | None = None
+    """Of training on pairs; None before such a job was measured."""
     startup_seconds: float = 10.0
     concurrent_jobs: int = 1
     default_batch_tokens: int | None = None

@@ -11,7 +11,7 @@ from runner.planning import requests
 from runner.planning.catalogue import BaseFacts
 from runner.planning.pricing import Amount, Band, price_seconds
 from runner.planning.recipe import DataSide, Recipe
-from runner.planning.timing import SCALE_TO_ZERO_SECONDS, asking_seconds, job_seconds, wall_seconds
+from runner.planning.timing import SCALE_TO_ZERO_SECONDS, asking_seconds, job_seconds, pair_job_seconds, wall_seconds
 from runner.scoring.halving import expected_share
 
 MESSAGE_BYTES = 1_000_000
@@ -118,8 +118,11 @@ def final_seconds(recipe: Recipe, candidate: Candidate) -> float | None:
 
 def _train_seconds(recipe: Recipe, base: str, tokens: int, epochs: float) -> float | None:
     facts = recipe.base(base)
-    scale = facts.token_scale
-    seconds = job_seconds(facts.throughput, round(tokens * scale), epochs, round(recipe.heldout.tokens * scale))
+    sizes = round(tokens * facts.token_scale), epochs, round(recipe.heldout.tokens * facts.token_scale)
+    if recipe.pairs is not None:
+        seconds = pair_job_seconds(facts.throughput, *sizes, reference=recipe.pairs.method == "DPO")
+    else:
+        seconds = job_seconds(facts.throughput, *sizes)
     return None if seconds is None else seconds * recipe.slowness.get(base, 1.0)
 
 
@@ -132,7 +135,7 @@ def price_candidates(sheet: Sheet, recipe: Recipe, slots: list[list[Candidate]])
     times = [slowest_of([candidate_seconds(recipe, candidate) for candidate in slot]) for slot in slots]
     amounts = [sheet.priced(seconds) for seconds in times]
     for slot, amount in zip(slots, amounts, strict=True):
-        text = f"candidate {slot[0].id}: rank {slot[0].lora_rank}, learning rate {slot[0].learning_rate:g}"
+        text = f"candidate {slot[0].id}: {slot[0].settings()}"
         calls = [requests.candidate_job(recipe, candidate) for candidate in slot]
         sheet.grants.append(grant_of(calls, "plan_approval", Phase.SWEEP, text, amount.high or Decimal(0)))
     share = expected_share(len(slots), max(slot[0].epochs for slot in slots)) if recipe.prune else 1.0

@@ -18,7 +18,7 @@ from runner.planning.choices import FIRST_HOUR, PROMPTS, Choices, cuts
 from runner.planning.costing import Priced, evaluation_seconds, price
 from runner.planning.grid import MAX_PARALLEL, build_grid, default_epochs
 from runner.planning.label_facts import LabelFacts
-from runner.planning.offers import list_offers
+from runner.planning.offers import Offer, list_offers
 from runner.planning.pricing import Band, fit_band
 from runner.planning.recipe import EvaluatorUse, Recipe
 from runner.planning.timing import SCALE_TO_ZERO_SECONDS
@@ -81,6 +81,8 @@ class Form(NamedTuple):
     price: Callable[[Recipe, PriceBook, Band, Decimal], Priced]
     fields: Callable[[Inputs, Recipe, str, list[str]], dict[str, Any]]
     """Fields of the plan that the workflow words itself: from inputs, recipe, the band in words, and the cuts."""
+    offers: Callable[[dict[str, Any], Choices], list[Offer]] = list_offers
+    """What the sweep could be instead."""
 
 
 def draft_plan(inputs: Inputs) -> Draft:
@@ -109,7 +111,7 @@ def draft_with(form: Form, inputs: Inputs) -> Draft:
 def _list_offers(form: Form, inputs: Inputs, choices: Choices, band: Band) -> list[PlanOffer]:
     """What the sweep could be instead, with its price, as far as the budget allows it."""
     budget, offers = budget_of(inputs), list[PlanOffer]()
-    for offer in list_offers(inputs.intent, choices):
+    for offer in form.offers(inputs.intent, choices):
         other = replace(inputs, intent=inputs.intent | offer.intent)
         recipe = form.resolve(other, form.choose(other))
         cost = form.price(recipe, inputs.context.prices, band, inputs.so_far).cost
@@ -228,22 +230,24 @@ def _assemble(inputs: Inputs, recipe: Recipe, priced: Priced, budget: Decimal | 
 
 def plan_fields(inputs: Inputs, recipe: Recipe, band: str, done: list[str]) -> dict[str, Any]:
     """What a plan of supervised fine-tuning says beside what all plans say."""
-    skipped = {} if recipe.sweep else {Phase.SWEEP: _no_sweep(inputs.intent, done)}
+    skipped = {} if recipe.sweep else {Phase.SWEEP: no_sweep(inputs.intent, done)}
     return {
         "workflow": "sft",
         "values": list_values(recipe, inputs.intent, inputs.token_method, band),
         "skipped": skipped if recipe.final else skipped | {Phase.TRAIN: recipe.final_reason},
-        "split": _split_text(inputs),
+        "split": split_text(inputs),
     }
 
 
-def _no_sweep(intent: dict[str, Any], done: list[str]) -> str:
+def no_sweep(intent: dict[str, Any], done: list[str]) -> str:
+    """Why one setting is trained only; `done` are the cuts."""
     if intent.get("skip_sweep"):
         return "you asked to skip it"
     return "left out to fit the budget" if any("sweep" in item for item in done) else ONE_SETTING
 
 
-def _split_text(inputs: Inputs) -> str:
+def split_text(inputs: Inputs) -> str:
+    """In words: how the held-out side was made."""
     if inputs.intent.get("eval_dataset"):
         return "your evaluation dataset is the held-out side; nothing is carved out of the training data"
     share = inputs.intent.get("train_fraction")

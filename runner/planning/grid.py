@@ -11,6 +11,16 @@ from runner.planning.catalogue import BaseFacts
 DEFAULT_GRID = ((8, 1.5e-4), (16, 1.0e-4), (32, 5.0e-5))
 DEFAULT_SINGLE = (16, 1.0e-4)
 """Without a sweep: the middle of the documented grid."""
+PAIR_RANK = 16
+PAIR_RATES = {"DPO": 1.0e-5, "ORPO": 1.0e-4}
+"""DPO has to move ten times as slowly, or what the model says collapses."""
+PAIR_GRIDS = {
+    "DPO": ((1.0e-5, 0.1), (1.0e-5, 0.3), (3.0e-5, 0.1)),
+    "ORPO": ((1.0e-4, 0.1), (1.0e-4, 0.3), (5.0e-5, 0.1)),
+}
+"""Learning rate and beta, the middle of the road first."""
+BETAS = {"DPO": 0.5, "ORPO": 1.0}
+"""By method: where beta ends."""
 _RANKS, _RATES = [rank for rank, _ in DEFAULT_GRID], [rate for _, rate in DEFAULT_GRID]
 GRIDS: dict[str, tuple[tuple[int, float], ...]] = {
     "usual": DEFAULT_GRID,
@@ -37,6 +47,15 @@ def check_values(intent: dict[str, Any]) -> str:
     rates = [rate for rate in intent.get("learning_rates") or [] if not 0 < rate <= HIGHEST_RATE]
     if rates:
         problems.append(f"A learning rate of {', '.join(f'{rate:g}' for rate in rates)} is out of range (0 to 0.1).")
+    method = str(intent.get("preference_method") or "dpo").upper()
+    top = BETAS[method]
+    betas = [beta for beta in intent.get("betas") or [] if not 0 < beta <= top or (method == "DPO" and beta == top)]
+    if betas:
+        below = "less than" if method == "DPO" else "at most"
+        problems.append(
+            f"A beta of {', '.join(f'{beta:g}' for beta in betas)} is not possible: for {method} it is more than 0 and "
+            f"{below} {top:g}."
+        )
     epochs, samples, jobs = (intent.get(name) for name in ("epochs", "hp_samples", "max_parallel_jobs"))
     if epochs is not None and not 0 < epochs <= MOST_EPOCHS:
         problems.append(f"{epochs:g} epochs are not possible: more than 0, at most {MOST_EPOCHS}.")
@@ -106,3 +125,27 @@ def moves_together(candidates: Sequence[Candidate]) -> bool:
     return len(pairs) > 1 and all(
         sum(one == rank for one, _ in pairs) == 1 == sum(one == rate for _, one in pairs) for rank, rate in pairs
     )
+
+
+def build_pair_grid(bases: list[BaseFacts], intent: dict[str, Any], method: str, epochs: float) -> Grid:
+    """The candidates of preference learning [A167, A173], base models outermost.
+
+    Of several base models without a grid each gets one setting; of one, the default grid is tried. Explicit lists are
+    crossed, and a list that is missing then has one value. With `skip_sweep` one candidate is left.
+    """
+    ranks, rates, betas = (intent.get(name) or [] for name in ("lora_ranks", "learning_rates", "betas"))
+    usual = (PAIR_RATES[method], PAIR_GRIDS[method][0][1])
+    settings = [(rank, *pair) for rank in [PAIR_RANK] for pair in PAIR_GRIDS[method]]
+    if ranks or rates or betas or len(bases) > 1:
+        settings = list(product(_known(ranks, PAIR_RANK), _known(rates, usual[0]), _known(betas, usual[1])))
+    if intent.get("skip_sweep"):
+        bases, settings = bases[:1], settings[:1]
+    candidates = [
+        Candidate(id=f"c{number}", base_model=base.name, lora_rank=rank, learning_rate=rate, epochs=epochs, beta=beta)
+        for number, (base, (rank, rate, beta)) in enumerate(product(bases, settings), 1)
+    ]
+    return Grid(candidates, bool(ranks), bool(rates or betas))
+
+
+def _known(values: list[Any], usual: float) -> list[Any]:
+    return list(dict.fromkeys(values)) or [usual]

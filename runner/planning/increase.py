@@ -11,6 +11,7 @@ from pilotlight.money import show, usd
 from pilotlight.plan import Candidate, Increase, Phase, Plan, PlanValue, Stop
 from pilotlight.pricebook import PriceBook
 from runner.context import TurnContext
+from runner.planning import pair_requests
 from runner.planning.choices import FEWEST_PROMPTS, SHORTEST_HOURS
 from runner.planning.costing import Priced, Rest, candidate_seconds, final_seconds
 from runner.planning.draft import Draft
@@ -135,7 +136,8 @@ def _expect(stopped: Stopped, stop: Stop, slower: dict[str, float]) -> Stop:
 def _longer(recipe: Recipe) -> Recipe:
     task = recipe.task and recipe.task.model_copy(update={"trial_hours": 2 * recipe.task.trial_hours})
     used = recipe.evaluator and recipe.evaluator.model_copy(update={"trial_hours": 2 * recipe.evaluator.trial_hours})
-    longer = {"evaluation_hours": 2 * recipe.evaluation_hours, "task": task, "evaluator": used}
+    pairs = recipe.pairs and recipe.pairs.model_copy(update={"trial_hours": 2 * recipe.pairs.trial_hours})
+    longer = {"evaluation_hours": 2 * recipe.evaluation_hours, "task": task, "evaluator": used, "pairs": pairs}
     return recipe.model_copy(update=longer)
 
 
@@ -144,6 +146,8 @@ def _steps_of(stop: Stop, recipe: Recipe) -> tuple[str, ...]:
         return (stop.candidate,)
     if stop.part == "evaluation" and recipe.task is not None:
         return measuring_steps(recipe, stop.resource)
+    if stop.part == "evaluation" and recipe.pairs is not None:
+        return pair_requests.measuring_steps(recipe, stop.resource)
     if stop.part == "evaluation" and recipe.evaluator is not None:
         return scoring_steps(recipe, stop.resource)
     return {"final": ("final",), "evaluation": ("eval", "load", "ask"), "deployment": ("deploy", "ask-deployed")}[

@@ -43,7 +43,7 @@ def trial_load(recipe: Recipe, candidate: Candidate) -> Call:
 
 def candidate_model(recipe: Recipe, candidate: Candidate) -> str:
     """The model that the candidate's own run makes."""
-    return str(requests.candidate_job(recipe, candidate).body["outputModel"])
+    return requests.output_model(requests.candidate_job(recipe, candidate))
 
 
 def chat_body(recipe: Recipe, model: str, messages: list[dict[str, Any]], tools: list[Any]) -> dict[str, Any]:

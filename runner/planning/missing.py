@@ -27,6 +27,11 @@ REFUSALS = {
         "Nothing is ever deleted, cancelled or overwritten here; that is refused by design",
         "your own key with firectl, or ask to list, inspect, create or monitor instead",
     ),
+    "unattended": (
+        "Nothing is spent here without an approval, by design",
+        f"{MANAGED}, or an autoApprove ceiling that a person sets in advance (`firectl session create --auto-approve`)",
+    ),
+    "submit_only": ("A single job with settings that are known already needs no plan, no sweep and no agent", MANAGED),
     "unknown_method": ("That method is outside what is supported here", f"{MANAGED} or {TRAINING_API}"),
 }
 _EVALUATION = QuestionField(
@@ -53,7 +58,7 @@ def build_fields(turn: Turn, intent: dict[str, Any], reason: str) -> list[Questi
         fields.append(_dataset_field(turn))
     if bases and (not known or reason == "base_model"):
         fields.append(_base_field(turn, intent, bases))
-    if fields and not intent.get("evaluation") and intent.get("workflow") != "classification":
+    if fields and not intent.get("evaluation") and intent.get("workflow") not in ("classification", "preference"):
         fields.append(_EVALUATION)
     if reason == "evaluation":
         fields.append(_EVALUATION)

@@ -17,6 +17,8 @@ from runner.planning.catalogue import BaseFacts, find_base
 from runner.planning.draft import Inputs
 from runner.turn import Turn
 
+MOST_SWEPT = 4
+"""Base models that are compared where the user named none [A167]."""
 PLAN_LIFETIME = timedelta(days=7)
 
 
@@ -66,9 +68,12 @@ def collect(
 def chosen_bases(intent: dict[str, Any], bases: list[BaseFacts]) -> tuple[list[BaseFacts], list[str]]:
     """The base models that the intent names, and the names that this platform does not know.
 
-    A classification never takes all of them [A180].
+    A classification never takes all of them [A180]. Preference learning without a name takes a few of them [A167]: the
+    smallest ones.
     """
     wanted = [str(name) for name in intent.get("base_models") or []]
+    if intent.get("workflow") == "preference" and not wanted:
+        return bases[:MOST_SWEPT], []
     if intent.get("sweep_base_models") and not wanted and intent.get("workflow") != "classification":
         return bases, []
     found = [(name, find_base(name, bases)) for name in wanted]

@@ -3,9 +3,11 @@
 Saved with the plan hash; the phases read it and nothing else.
 """
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
-from pilotlight.plan import Candidate
+from pilotlight.plan import Candidate, Goal
 from runner.planning.catalogue import BaseFacts
 
 
@@ -38,6 +40,17 @@ class LabelTask(BaseModel):
     benchmark_only: bool = False
     strongest: str = ""
     """Name of the base model that is tuned; empty until the benchmark of several has told."""
+
+
+class PairTask(BaseModel):
+    """How preferences are learned."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: Literal["DPO", "ORPO"]
+    trial_hours: float
+    """How long the deployment of one base model and its candidates may run."""
+    goal: Goal | None = None
 
 
 class EvaluatorUse(BaseModel):
@@ -95,9 +108,17 @@ class Recipe(BaseModel):
     workflow: str = "sft"
     task: LabelTask | None = None
     """Set when the workflow is classification."""
-
+    pairs: PairTask | None = None
+    """Set when the workflow is preference."""
     evaluator: EvaluatorUse | None = None
     """Set when answers are scored by one, and the winner is chosen by that."""
+
+    @property
+    def preference(self) -> PairTask:
+        """The task. Raises ValueError where the plan learns no preferences."""
+        if self.pairs is None:
+            raise ValueError(f"a {self.workflow} plan learns no preferences")
+        return self.pairs
 
     @property
     def scorer(self) -> EvaluatorUse:

@@ -8,6 +8,7 @@ from runner.planning.recipe import Recipe
 from runner.planning.timing import SCALE_TO_ZERO_SECONDS
 
 CREATE_JOB = "CreateSupervisedFineTuningJob"
+CREATE_PREFERENCE_JOB = "CreateDpoJob"
 CREATE_DEPLOYMENT = "CreateDeployment"
 LOAD_LORA = "CreateDeployedModel"
 CHAT = "CreateChatCompletion"
@@ -57,13 +58,27 @@ def deployment_name(recipe: Recipe, call: Call) -> str:
     return f"accounts/{recipe.account}/deployments/{call.query['deploymentId']}"
 
 
+def job_id(call: Call) -> str:
+    """The ID of the job that `call` creates."""
+    (identifier,) = call.query.values()
+    return identifier
+
+
+def output_model(call: Call) -> str:
+    """The model that the job of `call` makes."""
+    settings: dict[str, Any] = call.body.get("trainingConfig", call.body)
+    return str(settings["outputModel"])
+
+
 def _job(recipe: Recipe, candidate: Candidate, step: str, dataset: str, epochs: float) -> Call:
     identifier = external_id(recipe.session, step)
-    body: dict[str, Any] = {
+    data: dict[str, Any] = {
         "displayName": identifier,
         "dataset": dataset,
         "evaluationDataset": recipe.heldout.name,
         "evalAutoCarveout": False,
+    }
+    settings: dict[str, Any] = {
         "baseModel": candidate.base_model,
         "outputModel": f"accounts/{recipe.account}/models/{identifier}",
         "loraRank": candidate.lora_rank,
@@ -71,9 +86,18 @@ def _job(recipe: Recipe, candidate: Candidate, step: str, dataset: str, epochs: 
         "epochs": epochs,
     }
     if tokens := recipe.base(candidate.base_model).batch_tokens:
-        body["batchSize"] = tokens
-    path = f"/v1/accounts/{recipe.account}/supervisedFineTuningJobs"
-    return Call(step, CREATE_JOB, "POST", path, {"supervisedFineTuningJobId": identifier}, body)
+        settings["batchSize"] = tokens
+    account = f"/v1/accounts/{recipe.account}"
+    if recipe.pairs is not None:
+        body = data | {"trainingConfig": settings, "lossConfig": _loss(recipe.pairs.method, candidate)}
+        return Call(step, CREATE_PREFERENCE_JOB, "POST", f"{account}/dpoJobs", {"dpoJobId": identifier}, body)
+    query = {"supervisedFineTuningJobId": identifier}
+    return Call(step, CREATE_JOB, "POST", f"{account}/supervisedFineTuningJobs", query, data | settings)
+
+
+def _loss(method: str, candidate: Candidate) -> dict[str, Any]:
+    beta = {"dpo": {"beta": candidate.beta}} if method == "DPO" else {"klBeta": candidate.beta}
+    return {"method": method, **beta}
 
 
 def deployment(recipe: Recipe, step: str, model: str, more: dict[str, Any]) -> Call:

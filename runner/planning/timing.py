@@ -20,6 +20,21 @@ def job_seconds(
     return speed.startup_seconds + training + passes * heldout_tokens / speed.eval_tokens_per_second
 
 
+def pair_job_seconds(
+    speed: Throughput | None, train_tokens: int, epochs: float, heldout_tokens: int, reference: bool
+) -> float | None:
+    """One training job on pairs, whose tokens are those of both conversations.
+
+    With a `reference` (DPO) all pairs are read once before training. Until the platform has measured training on pairs
+    its speed is taken for that of other training, which it exceeds: pairs share their prompts.
+    """
+    if speed is None:
+        return None
+    training = train_tokens * epochs / (speed.preference_tokens_per_second or speed.train_tokens_per_second)
+    read = (math.ceil(epochs) + 1) * heldout_tokens + (train_tokens + heldout_tokens if reference else 0)
+    return speed.startup_seconds + training + read / speed.eval_tokens_per_second
+
+
 def wall_seconds(jobs: list[float], at_once: int) -> float:
     """The makespan of jobs started in order, each on the first free place."""
     places = [0.0] * max(1, min(at_once, len(jobs) or 1))

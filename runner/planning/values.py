@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from pilotlight.plan import PlanValue, Scalar
+from prompts import OPERATORS
 from runner.planning.catalogue import BaseFacts
 from runner.planning.grid import moves_together
 from runner.planning.recipe import Recipe
@@ -17,7 +18,7 @@ def list_values(recipe: Recipe, intent: dict[str, Any], token_method: str, band:
     """All of them, in the order a reader wants them."""
     return [
         *_data_values(recipe, intent, token_method),
-        *[value for base in recipe.bases for value in _base_values(base, recipe)],
+        *[value for base in recipe.bases for value in _base_values(base, recipe, intent)],
         *_training_values(recipe, intent),
         *_result_values(recipe, intent, band),
     ]
@@ -30,7 +31,7 @@ def list_label_values(recipe: Recipe, intent: dict[str, Any], token_method: str,
     asked = "greedy and free, and by the log-probabilities of the answers; the same rows for every model"
     values = [
         *_data_values(recipe, intent, token_method),
-        *[value for base in recipe.bases for value in _base_values(base, recipe)],
+        *[value for base in recipe.bases for value in _base_values(base, recipe, intent)],
         _value("heldout_asked", "Held-out rows that are asked", recipe.prompts, "default", asked),
     ]
     if not only and len(recipe.bases) > 1:
@@ -42,6 +43,30 @@ def list_label_values(recipe: Recipe, intent: dict[str, Any], token_method: str,
         ]
         values += _deployment_values(recipe)
     return [*values, _value("range", "Cost range", "low to high", "default", band)]
+
+
+def list_pair_values(recipe: Recipe, intent: dict[str, Any], token_method: str, band: str) -> list[PlanValue]:
+    """The same of preference learning."""
+    betas: list[Scalar] = list(dict.fromkeys(candidate.beta for candidate in recipe.candidates))
+    dpo = recipe.preference.method == "DPO"
+    note = "how strongly a model is held to its base" if dpo else "the weight of preferring over imitating"
+    asked = "how likely both answers are to every model, and what it answers itself (greedy)"
+    tie = "a tie (the interval of the paired difference contains 0) goes to the smaller base model, then to who finds "
+    values = [
+        *_data_values(recipe, intent, token_method),
+        *[value for base in recipe.bases for value in _base_values(base, recipe, intent)],
+        *_training_values(recipe, intent),
+        _value("betas", "Beta", betas, _origin(intent, "betas"), note),
+        _value("heldout_asked", "Held-out pairs that are asked", recipe.prompts, "default", asked),
+        _value("winner", "Winner by", "preference accuracy", "default", f"{tie}the preferred answers more likely"),
+    ]
+    if goal := recipe.preference.goal:
+        note = "measured on the held-out pairs" if goal.measured else "not measured by this plan: it needs a judge"
+        note += ", and the sweep ends as soon as it is reached" if goal.stops else ""
+        shown = f"{goal.value:g}" if isinstance(goal.value, int | float) else goal.value
+        text = f"{goal.metric.replace('_', ' ')} {OPERATORS[goal.op]} {shown}"
+        values.append(_value("target", "Target", text, "set", note))
+    return [*values, *_deployment_values(recipe), _value("range", "Cost range", "low to high", "default", band)]
 
 
 def _value(name: str, label: str, value: Scalar | list[Scalar], origin: Origin, note: str = "") -> PlanValue:
@@ -75,11 +100,11 @@ def _data_values(recipe: Recipe, intent: dict[str, Any], token_method: str) -> l
     ]
 
 
-def _base_values(base: BaseFacts, recipe: Recipe) -> list[PlanValue]:
+def _base_values(base: BaseFacts, recipe: Recipe, intent: dict[str, Any]) -> list[PlanValue]:
     many = len(recipe.bases) > 1
     prefix = f"{base.id}: " if many else ""
     return [
-        _value("base_model", "Base model", base.name, "set"),
+        _value("base_model", "Base model", base.name, _base_origin(recipe, intent)),
         _known("context_length", f"{prefix}Context length", base.context_length, "tokens; longer rows are cut there"),
         _known("chat_template", f"{prefix}Chat template", base.template, "the base model's own"),
         _known("lora_scale", f"{prefix}LoRA scale (alpha / rank)", base.lora_scale, "carried by the base model"),
@@ -92,12 +117,12 @@ def _training_values(recipe: Recipe, intent: dict[str, Any]) -> list[PlanValue]:
     rates: list[Scalar] = list(dict.fromkeys(candidate.learning_rate for candidate in recipe.candidates))
     formula = "min(5, ceil(2500 / training rows))"
     rows = [
-        _value("method", "Method", "LoRA supervised fine-tuning", "default", "loss on the assistant's words only"),
+        _method(recipe, intent),
         _value("lora_ranks", "LoRA ranks", ranks, _origin(intent, "lora_ranks")),
         _value("learning_rates", "Learning rates", rates, _origin(intent, "learning_rates")),
     ]
     if recipe.sweep:
-        rows += _sweep_values(recipe, intent)
+        rows += _sweep_values(recipe, intent) if recipe.pairs is None else _unpruned(intent)
         epochs = recipe.candidates[0].epochs
         rows.append(_value("sweep_epochs", "Epochs in the sweep", epochs, _origin(intent, "epochs"), formula))
         parallel = _origin(intent, "max_parallel_jobs")
@@ -107,6 +132,28 @@ def _training_values(recipe: Recipe, intent: dict[str, Any]) -> list[PlanValue]:
         label = "Epochs on the full training side"
         rows.append(_value("epochs", label, recipe.final_epochs, _origin(intent, "epochs"), formula))
     return rows
+
+
+def _base_origin(recipe: Recipe, intent: dict[str, Any]) -> Origin:
+    return "default" if recipe.pairs is not None and not intent.get("base_models") else "set"
+
+
+def _method(recipe: Recipe, intent: dict[str, Any]) -> PlanValue:
+    if recipe.pairs is None:
+        return _value(
+            "method", "Method", "LoRA supervised fine-tuning", "default", "loss on the assistant's words only"
+        )
+    what = {"DPO": "compared with the base model", "ORPO": "no reference model; it imitates the preferred answers too"}
+    method = recipe.pairs.method
+    return _value("method", "Method", f"LoRA {method}", _origin(intent, "preference_method"), what[method])
+
+
+def _unpruned(intent: dict[str, Any]) -> list[PlanValue]:
+    """Whether a wish for halving is not followed, and why."""
+    if not intent.get("prune"):
+        return []
+    note = "held-out losses with another beta cannot be compared, so every candidate is trained to its end"
+    return [_value("prune", "Successive halving", "off", "default", note)]
 
 
 def _sweep_values(recipe: Recipe, intent: dict[str, Any]) -> list[PlanValue]:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import scipy.stats
 import sklearn.metrics
 
 from tests.fixtures.system import System
@@ -64,15 +66,47 @@ def test_numbers_of_the_report_follow_from_the_answers(system: System, finished:
     report = (workspace(system, finished) / "final_report.md").read_text()
     cells = next(line for line in report.splitlines() if line.startswith(f"| {name} |")).split("|")
     accuracy, macro = (cells[2], cells[3]) if way == "choice" else (cells[4], cells[5])
-    assert accuracy.split()[0] == f"{METRICS.accuracy_score(truth, said) * 100:.1f}"
+    right = METRICS.accuracy_score(truth, said, normalize=False)
+    bounds = scipy.stats.binomtest(int(right), len(truth)).proportion_ci(method="wilson")
+    assert accuracy.strip() == f"{right / len(truth) * 100:.1f} % ({bounds.low * 100:.1f} to {bounds.high * 100:.1f})"
     expected = METRICS.f1_score(truth, said, labels=LABELS, average="macro", zero_division=0)
     assert macro.split()[0] == f"{expected * 100:.1f}"
     if way == "choice":
         table = report.split(f"**Per label, {name}**")[1].split("\n\n")[1]
-        recalls = METRICS.recall_score(truth, said, labels=LABELS, average=None, zero_division=0)
-        for label, recall in zip(LABELS, recalls, strict=True):
+        scores = METRICS.precision_recall_fscore_support(truth, said, labels=LABELS, zero_division=0)
+        for label, precision, recall, f1, rows_of in zip(LABELS, *scores, strict=True):
             line = next(line for line in table.splitlines() if line.startswith(f"| `{label}` |"))
-            assert line.split("|")[3].split()[0] == f"{recall * 100:.1f}"
+            shown = [cell.split()[0] for cell in line.split("|")[2:6]]
+            assert shown == [str(rows_of), *(f"{value * 100:.1f}" for value in (recall, precision, f1))]
+    drawn = np.random.default_rng(3).integers(0, len(truth), (1000, len(truth)))
+    pairs = np.array(list(zip(truth, said, strict=True)))
+    macros = [METRICS.f1_score(*pairs[d].T, labels=LABELS, average="macro", zero_division=0) for d in drawn]
+    shown = [float(number) / 100 for number in re.findall(r"[\d.]+", macro)]
+    assert shown[1:] == pytest.approx(list(np.quantile(macros, [0.025, 0.975])), abs=0.04)
+
+
+@pytest.mark.parametrize("way", ["choice", "free"])
+def test_confusion_matrix_follows_from_the_answers(system: System, finished: str, way: str) -> None:
+    rows = answers(system, finished)
+    truth = [row["labels"][0] for row in rows]
+    said = [(row["models"]["final"][way] or ["-"])[0] for row in rows]
+    text = (workspace(system, finished) / "outputs" / "confusion.md").read_text()
+    table = text.split(f"**the final model, {'by choice' if way == 'choice' else 'free'}**")[1].split("\n\n")[1]
+    shown = [[int(cell) for cell in line.split("|")[2:-1]] for line in table.splitlines()[2:]]
+    assert shown == METRICS.confusion_matrix(truth, said, labels=[*LABELS, "-"])[:-1].tolist()
+
+
+def test_gain_follows_from_the_answers(system: System, finished: str) -> None:
+    rows = answers(system, finished)
+    hits = [[row["models"][model]["choice"] == row["labels"] for row in rows] for model in ("bench1", "final")]
+    gains = np.array(hits[1], dtype=float) - np.array(hits[0], dtype=float)
+    drawn = np.random.default_rng(3).choice(gains, (4000, len(gains))).mean(axis=1)
+    expected = [gains.mean(), *np.quantile(drawn, [0.025, 0.975])]
+    report = (workspace(system, finished) / "final_report.md").read_text()
+    line = next(line for line in report.splitlines() if line.startswith("Tuned against base model"))
+    shown = [float(number) / 100 for number in re.findall(r"[-+][\d.]+", line.split("points freely")[0])[:3]]
+    assert shown == pytest.approx(expected, abs=0.02)
+    assert shown[0] == pytest.approx(expected[0], abs=0.0006)
 
 
 def test_choice_is_the_most_likely_text(system: System, finished: str) -> None:

@@ -2,11 +2,17 @@
 
 import json
 import re
+from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import scipy.stats
+import sklearn.metrics
 
 from tests.fixtures.system import System
+
+METRICS: Any = sklearn.metrics
 
 INSTRUCTION = (
     "Run SFT on ember-500k using accounts/local/datasets/tickets. Use validation loss for evaluation. Use LoRA ranks 8 "
@@ -49,6 +55,33 @@ def test_report_numbers_are_the_platforms(system: System, finished: str) -> None
     losses = [json.loads(line)["evalLoss"] for line in metrics.splitlines() if "evalLoss" in line]
     assert f"{losses[0]:.3f}" in report, "validation loss of the base model"
     assert f"{min(losses):.3f}" in report, "validation loss of the tuned model"
+
+
+def test_numbers_of_the_report_follow_from_the_rows(system: System, finished: str) -> None:
+    """Losses, intervals and perplexity from the losses by row, exact match from the answers: by numpy and sklearn."""
+    work = system.instance.home / "sessions" / finished / "work"
+    report = (work / "final_report.md").read_text()
+    models = [json.loads(line)["models"] for line in (work / "outputs/heldout_losses.jsonl").read_text().splitlines()]
+    for label, row in (("c1", "| c1"), ("c2", "| c2"), ("final", "| validation loss (")):
+        tokens, base, tuned = (np.array([one[label][name] for one in models]) for name in ("tokens", "base", "tuned"))
+        line = next(line for line in report.splitlines() if line.startswith(row))
+        for sums, form in ((tuned, "{:.3f} ({:.3f} to {:.3f})"), (tuned - base, "{:+.3f} ({:+.3f} to {:+.3f})")):
+            mean = sums.sum() / tokens.sum()
+            deviation = np.std((sums - mean * tokens) / tokens.mean(), ddof=1)
+            half = scipy.stats.norm.ppf(0.975) * deviation / np.sqrt(len(tokens))
+            assert form.format(mean, mean - half, mean + half) in line
+    losses = [float(cell.split()[0]) for cell in line.split("|")[2:4]]
+    shown = next(line for line in report.splitlines() if line.startswith("| perplexity")).split("|")[2:4]
+    assert [float(cell.replace(",", "")) for cell in shown] == pytest.approx(np.exp(losses), rel=0.002)
+    answers = [json.loads(line) for line in (work / "outputs/evaluation_answers.jsonl").read_text().splitlines()]
+    cells = next(line for line in report.splitlines() if line.startswith("| exact match")).split("|")[2:5]
+    truth = [" ".join(row["reference"].split()) for row in answers]
+    shares: list[float] = []
+    for model, cell in zip(("base", "tuned"), cells, strict=False):
+        shares.append(float(METRICS.accuracy_score(truth, [" ".join(row[model].split()) for row in answers])))
+        low, high = scipy.stats.binomtest(round(shares[-1] * len(truth)), len(truth)).proportion_ci(method="wilson")
+        assert cell.strip() == f"{shares[-1] * 100:.1f} % ({low * 100:.1f} % to {high * 100:.1f} %)"
+    assert cells[2].startswith(f" {(shares[1] - shares[0]) * 100:+.1f} points")
 
 
 @pytest.mark.parametrize("index", [0, 1], ids=["fireworks", "openai"])

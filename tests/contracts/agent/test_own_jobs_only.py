@@ -56,7 +56,8 @@ class Jobs:
     def _show(self, name: str) -> Response:
         if name not in self.states:
             return JSONResponse({"code": 5, "message": "not found", "details": []}, 404)
-        return JSONResponse({"name": FULL + name, "state": self.states[name]})
+        cost = {"estimatedCost": {"units": "0", "nanos": 250_000_000}}
+        return JSONResponse({"name": FULL + name, "state": self.states[name], **cost})
 
 
 @pytest.fixture
@@ -95,6 +96,19 @@ def test_a_runner_can_stop_its_own_jobs_only(control: ControlServer, jobs: Jobs)
     session = work(control, "stop_jobs; finish")
     control.settle(session, "succeeded")
     assert jobs.states == {"foreign": "JOB_STATE_RUNNING", "c1": "JOB_STATE_CANCELLED"}
+
+
+def test_a_job_stopped_by_name_ends_its_grant_and_no_other_is_touched(control: ControlServer, jobs: Jobs) -> None:
+    session = work(control, "stop_jobs foreign; write seen x; wait go; stop_jobs c1 foreign; wait end; finish")
+    control.settle_until(session, lambda _: (control.workspace(session) / "seen").exists())
+    assert jobs.states == {"foreign": "JOB_STATE_RUNNING", "c1": "JOB_STATE_RUNNING"}
+    assert control.get(f"/{session}")["cost"]["approved"] == "4.500000"
+    (control.workspace(session) / "go").touch()
+    cost = control.settle_until(session, lambda view: view["cost"]["approved"] == "0.250000")["cost"]
+    assert (cost["soFar"], cost["reserved"]) == ("0.250000", "0.000000")
+    assert jobs.states == {"foreign": "JOB_STATE_RUNNING", "c1": "JOB_STATE_CANCELLED"}
+    (control.workspace(session) / "end").touch()
+    control.settle(session, "succeeded")
 
 
 def test_cleanup_removes_its_own_and_goes_on_where_it_broke_off(control: ControlServer, jobs: Jobs) -> None:

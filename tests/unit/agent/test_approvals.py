@@ -217,11 +217,12 @@ def test_the_plan_that_is_approved_is_the_one_that_was_asked_about(desk: Desk) -
     assert desk.grants(session) == []
 
 
-def test_a_promotion_needs_a_plan_that_was_approved(desk: Desk) -> None:
+@pytest.mark.parametrize("kind", [QuestionKind.PROMOTION, QuestionKind.COMPARISON])
+def test_a_promotion_needs_a_plan_that_was_approved(desk: Desk, kind: QuestionKind) -> None:
     """Its question's text is the runner's own: without a plan that a person has read it may grant nothing."""
     session = desk.create()
     with pytest.raises(FailedPrecondition, match="nobody has read"):
-        desk.ask(desk.turn(session), desk.plan(session), QuestionKind.PROMOTION)
+        desk.ask(desk.turn(session), desk.plan(session), kind)
 
 
 def test_a_question_that_approves_nothing_names_no_plan(desk: Desk) -> None:
@@ -255,6 +256,18 @@ def test_a_promotion_says_what_it_allows(desk: Desk) -> None:
     first, *_, last = desk.get(session)["question"]["text"].splitlines()
     assert first == "Go?"
     assert last.startswith("Confirming the winner then allows, up to $1.00 together: `CreateSupervised")
+
+
+def test_a_comparison_grants_its_gate_only_and_is_no_promotion(desk: Desk) -> None:
+    session = desk.create()
+    plan = desk.plan(session, grant("sweep"), grant("train", gate="promotion"), grant("deploy", gate="comparison"))
+    desk.ask(desk.turn(session), plan)
+    desk.update(session, **approve())
+    assert [row.spec for row in desk.grants(session)] == ["sweep"]
+    desk.ask(desk.turn(session), None, QuestionKind.COMPARISON, number=2)
+    assert "Confirming the comparison then allows, up to $1.00" in desk.get(session)["question"]["text"]
+    desk.update(session, instruction="Deploy it.")
+    assert [row.spec for row in desk.grants(session)] == ["sweep", "deploy"]
 
 
 def test_a_grant_names_everything_that_bounds_it(desk: Desk) -> None:

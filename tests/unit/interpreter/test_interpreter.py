@@ -39,6 +39,35 @@ def test_another_candidate_at_the_promotion_gate(text: str) -> None:
     assert (reply.decision, reply.changes) == ("revise", {"candidate": "c2"})
 
 
+@pytest.mark.parametrize(
+    "text", ["Deploy it.", "Yes, deploy the winner", "Please deploy.", "Deploy anyway", "Approved"]
+)
+def test_words_that_deploy_approve_a_comparison_only(text: str) -> None:
+    assert interpret_reply(text, "comparison").decision == "approve"
+    if "deploy" in text.lower():
+        assert interpret_reply(text, "promotion").decision != "approve"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Finish without deploying.", "Don't deploy", "Do not deploy it, please.", "No deployment",
+     "No, skip the deployment", "Proceed without a deployment", "never deploy this"],
+)  # fmt: skip
+def test_words_that_decline_a_deployment_never_approve_it(text: str) -> None:
+    reply = interpret_reply(text, "comparison")
+    assert (reply.decision, reply.changes) == ("revise", {"deploy": False})
+
+
+def test_another_candidate_at_the_comparison() -> None:
+    reply = interpret_reply("Deploy c3 instead", "comparison")
+    assert (reply.decision, reply.changes) == ("revise", {"candidate": "c3"})
+
+
+@pytest.mark.parametrize("text", ["Deploy it if it is cheap", "Should I deploy it?", "deploy it but smaller"])
+def test_a_doubtful_deployment_is_none(text: str) -> None:
+    assert interpret_reply(text, "comparison").decision != "approve"
+
+
 @given(st.text(max_size=400))
 def test_any_text_is_read_without_an_error(text: str) -> None:
     interpret(text)

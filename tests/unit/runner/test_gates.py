@@ -87,6 +87,12 @@ def test_unknown_dataset_is_explained(desk: Any, control: Any) -> None:
         (f"Full-parameter fine-tune ember-1m on {DATASET}.", "Managed Fine-Tuning"),
         (f"Run RFT training on {DATASET} with ember-1m.", "Managed Fine-Tuning"),
         (f"Train on {DATASET} with a custom loss function.", "the Training API"),
+        (f"Run my own Python training loop on {DATASET}.", "the Training API"),
+        (f"Run DPO on {DATASET} with custom beta schedules.", "the Training API"),
+        (f"Hotload checkpoints of {DATASET} and sample from them during training.", "the Training API"),
+        (f"Run PPO on {DATASET} with ember-1m.", "Managed Fine-Tuning or the Training API"),
+        (f"Run SFT on {DATASET} fully automated in CI.", "Managed Fine-Tuning, or an autoApprove ceiling"),
+        (f"I know my settings and just want to submit a training job on {DATASET}.", "Managed Fine-Tuning"),
         ("Delete all my deployments.", "list, inspect, create or monitor"),
     ],
 )

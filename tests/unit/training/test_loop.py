@@ -58,6 +58,8 @@ def test_a_run_learns_and_reports(make_spec: SpecMaker, run: Run) -> None:
     losses = dict(evaluations_of(spec))
     assert progress["evalLoss"] == min(loss for step, loss in losses.items() if step) < losses[0] - 0.5
     assert (progress["state"], progress["percent"], progress["etaSeconds"]) == ("COMPLETED", 100.0, 0.0)
+    ends = {row["epoch"]: row["evalLoss"] for row in metrics_of(spec) if "evalLoss" in row}
+    assert progress["epochLosses"] == {"1": ends[1.0], "2": ends[2.0], "2.5": ends[2.5]}
 
 
 def test_the_published_adapter_gives_the_reported_loss(make_spec: SpecMaker, run: Run) -> None:
@@ -70,6 +72,7 @@ def test_the_published_adapter_gives_the_reported_loss(make_spec: SpecMaker, run
     base = AutoModelForCausalLM.from_pretrained(spec.base_model_directory)
     plain = PeftModel.from_pretrained(base, str(spec.output_directory))
     total = count = 0.0
+    by_row: list[float] = []
     for row in held_out:
         encoded: Any = tokenizer.apply_chat_template(
             row["messages"], return_dict=True, return_assistant_tokens_mask=True, return_tensors="pt"
@@ -78,7 +81,12 @@ def test_the_published_adapter_gives_the_reported_loss(make_spec: SpecMaker, run
         with torch.no_grad():
             loss = plain(input_ids=ids, labels=ids.masked_fill(~kept, -100)).loss
         total, count = total + loss.item() * int(kept.sum()), count + int(kept.sum())
+        by_row.append(loss.item() * int(kept.sum()))
     assert reported == pytest.approx(total / count, abs=1e-5)
+    kept_rows = json.loads((spec.work_directory / "heldout_losses.json").read_text())
+    assert kept_rows["tuned"] == pytest.approx(by_row, abs=1e-4)
+    assert sum(kept_rows["tokens"]) == count
+    assert sum(kept_rows["base"]) / count == pytest.approx(dict(evaluations_of(spec))[0], abs=1e-5)
 
 
 def test_two_runs_are_equal_to_the_last_bit_and_another_seed_is_not(make_spec: SpecMaker, run: Run) -> None:

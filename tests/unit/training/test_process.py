@@ -40,6 +40,8 @@ def test_killed_stopped_and_resumed_equals_uninterrupted(make_spec: SpecMaker, r
     assert process.returncode == 0
     assert "Going on from the checkpoint at step" in (broken.work_directory / "trainer.log").read_text()
     assert metrics_of(broken) == metrics_of(whole)
+    losses = [spec.work_directory / "heldout_losses.json" for spec in (broken, whole)]
+    assert losses[0].read_text() == losses[1].read_text()
     ours, theirs = adapter_of(broken), adapter_of(whole)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     done = progress_of(broken)

@@ -1,0 +1,1 @@
+"""The phases of preference learning that are not those of supervised fine-tuning."""

@@ -66,7 +66,7 @@ def _evaluation_reason(intent: dict[str, object]) -> str:
         return "evaluation"
     if evaluation == "generated" or evaluator == SOURCE:
         return ""
-    return "evaluation" if evaluator else "which_evaluator"
+    return "" if evaluator else "which_evaluator"
 
 
 def answer(turn: Turn, state: State) -> Command[str]:

@@ -78,6 +78,8 @@ class EvaluatorUse(BaseModel):
     """SHA-256 of its code, in hex; see runner.evaluators.kept.code_of."""
     trial_hours: float = 0.0
     """How long a deployment on which candidates are scored may run."""
+    requirements: list[str] = []
+    """Pinned packages that are installed for it, once the plan that names them is approved."""
 
 
 class Recipe(BaseModel):

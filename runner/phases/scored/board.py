@@ -52,7 +52,8 @@ def score_answers(turn: Turn, recipe: Recipe, probes: list[Probe], answers: list
         return [Score(*item) for item in known["scores"]]
     source = kept.code_of(turn.workspace, recipe.scorer.digest)
     rows = rows_at(turn.workspace.data / str(recipe.heldout.file), [probe.line for probe in probes])
-    scores = score(turn, source, [Case(row, answer) for row, answer in zip(rows, answers, strict=True)])
+    needs = recipe.scorer.requirements
+    scores = score(turn, source, [Case(row, answer) for row, answer in zip(rows, answers, strict=True)], needs)
     results.save(turn, recipe, name, {"scores": [list(one) for one in scores]})
     return scores
 

@@ -1,18 +1,24 @@
 """Answers judged in whole sessions, and pairs made from prompts: through the real graph, against scripted models."""
 
+import io
 import json
 import random
+import tarfile
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import scipy.stats
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from pilotlight.dataset import scan
 from pilotlight.plan import Phase
 from pilotlight.question import QuestionKind
 from runner.judging.rules import FormRule
-from tests.unit.runner.preference.conftest import PAIRS
+from tests.fixtures.planner_desk import open_desk
+from tests.unit.runner.preference.conftest import PAIRS, PairServer
 
 PROMPTS = "accounts/local/datasets/prompts-only"
 ROWS = 60
@@ -106,7 +112,7 @@ def test_a_judge_by_position_is_said_to_be_one(desk: Any, control: Any) -> None:
     desk.run()
     assert control.ask_open().plan_hash, control.ask_open().text
     plan = control.plans[control.ask_open().plan_hash]
-    assert plan.preference.judge == "accounts/fireworks/models/ember-1m"
+    assert plan.preference.judge == "ember-1m"
     assert (plan.preference.criterion, plan.preference.given) == ("the kinder answer is better", True)
     assert any("ember-1m judges 12 pairs" in line.text for line in plan.cost.lines)
     assert sum((grant.max_cost for grant in plan.grants), Decimal(0)) == plan.cost.total("high")
@@ -190,6 +196,55 @@ def test_one_model_cannot_be_strong_and_weak(desk: Any, prompts_only: Any) -> No
     prompts_only.instructions = [f"Run DPO on {PROMPTS} using ember-1m. Use ember-500k as the strong model."]
     desk.run()
     assert "ember-500k would be both" in prompts_only.ask_open().text
+
+
+EVALUATOR = "accounts/local/evaluators/kind"
+
+
+class EvaluatorServer(PairServer):
+    """Adds an evaluator of the account; `code` is its one file."""
+
+    def __init__(self, control: Any, code: str) -> None:
+        super().__init__(control)
+        self.code = code
+        path = "/v1/accounts/{account}/evaluators/{id}"
+        self.app.router.routes += [Route(path + ":downloadSource", self.source), Route(path, self.evaluator)]
+
+    async def evaluator(self, _: Request) -> Response:
+        return JSONResponse({"name": EVALUATOR, "state": "ACTIVE", "displayName": "Kindness"})
+
+    async def source(self, _: Request) -> Response:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            entry = tarfile.TarInfo("evaluator.py")
+            entry.size = len(self.code.encode())
+            archive.addfile(entry, io.BytesIO(self.code.encode()))
+        return Response(packed.getvalue())
+
+
+def test_an_evaluator_of_the_account_judges(control: Any, tmp_path: Any) -> None:
+    control.says, control.confined = improved, False
+    control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Skip HP tuning. Use evaluator {EVALUATOR}."]
+    code = "def evaluate(completion):\n    return 0.75 if completion.startswith('good') else 0.25\n"
+    with open_desk(control, tmp_path, EvaluatorServer(control, code).app) as desk:
+        desk.run()
+        plan = control.plans[control.ask_open().plan_hash]
+        assert plan.preference.judge == f"evaluator {EVALUATOR}"
+        control.reply()
+        desk.run()
+    text = control.ask_open().text
+    assert "| the final model | 100.0 % (75.8 to 100.0) | 12 | 0 | 0 | 0 |" in text
+    assert "| the final model | 0.750 (0.750 to 0.750) | 0.250 (0.250 to 0.250) |" in text
+
+
+def test_an_evaluator_that_scores_all_pairs_alike_is_refused(control: Any, tmp_path: Any) -> None:
+    control.confined = False
+    control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Use evaluator {EVALUATOR}."]
+    code = "def evaluate(completion):\n    return 0.5\n"
+    with open_desk(control, tmp_path, EvaluatorServer(control, code).app) as desk:
+        desk.run()
+    assert "scores everything alike: 0.5" in control.ask_open().text
+    assert not control.plans
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20))])

@@ -115,6 +115,8 @@ def test_a_judge_by_position_is_said_to_be_one(desk: Any, control: Any) -> None:
     assert plan.preference.judge == "ember-1m"
     assert (plan.preference.criterion, plan.preference.given) == ("the kinder answer is better", True)
     assert any("ember-1m judges 12 pairs" in line.text for line in plan.cost.lines)
+    rules = {grant.id: grant.rules for grant in plan.grants}
+    assert not any(rules[f"{way}-judge-final"]["body.max_tokens"].allows(1) for way in ("ask", "measure"))
     assert sum((grant.max_cost for grant in plan.grants), Decimal(0)) == plan.cost.total("high")
     control.reply()
     desk.run()
@@ -223,7 +225,7 @@ class EvaluatorServer(PairServer):
 
 
 def test_an_evaluator_of_the_account_judges(control: Any, tmp_path: Any) -> None:
-    control.says, control.confined = improved, False
+    control.says = improved
     control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Skip HP tuning. Use evaluator {EVALUATOR}."]
     code = "def evaluate(completion):\n    return 0.75 if completion.startswith('good') else 0.25\n"
     with open_desk(control, tmp_path, EvaluatorServer(control, code).app) as desk:
@@ -238,7 +240,6 @@ def test_an_evaluator_of_the_account_judges(control: Any, tmp_path: Any) -> None
 
 
 def test_an_evaluator_that_scores_all_pairs_alike_is_refused(control: Any, tmp_path: Any) -> None:
-    control.confined = False
     control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Use evaluator {EVALUATOR}."]
     code = "def evaluate(completion):\n    return 0.5\n"
     with open_desk(control, tmp_path, EvaluatorServer(control, code).app) as desk:

@@ -1,2 +1,0 @@
-def evaluate(completion):
-    return 0.5

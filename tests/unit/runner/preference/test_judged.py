@@ -88,6 +88,7 @@ def test_tuned_answers_are_judged_against_the_base_models(desk: Any, control: An
     assert len(control.jobs) == 2  # as many as run at a time: both reach the target
     text = control.ask_open().text
     assert "**met**" in text
+    assert "I recommend to deploy" in text
     votes = lines(desk, "outputs/verdicts-1-c1.jsonl")
     assert len(votes) == 24
     wins = sum(vote["first" if vote["order"] == "forward" else "second"].startswith("good") for vote in votes) // 2
@@ -123,6 +124,7 @@ def test_a_judge_by_position_is_said_to_be_one(desk: Any, control: Any) -> None:
     text = control.ask_open().text
     assert "| 50.0 % (25.4 to 74.6) | 0 | 12 | 0 | 0 | 100.0 %" in text
     assert "it mostly goes by the order" in text
+    assert "is not shown to be better than the base model by the win rate" in text
     assert {name.rsplit("-", 1)[1] for name in control.deployments} == {"eval", "final"}
     (asked,) = {body["model"] for body in control.completions if len(body["prompt"]) == 2 and body["echo_last"] == 2}
     assert asked.endswith("judge-final")
@@ -246,6 +248,24 @@ def test_an_evaluator_that_scores_all_pairs_alike_is_refused(control: Any, tmp_p
         desk.run()
     assert "scores everything alike: 0.5" in control.ask_open().text
     assert not control.plans
+
+
+def test_the_win_rate_chooses_where_it_is_the_target(desk: Any, control: Any) -> None:
+    """Likelihoods do not tell the candidates apart; the answers of one of them win."""
+
+    def second_wins(model: str, asked: str) -> str:
+        return "good: it is done" if model.split("#")[0].endswith("c2") else "bad: never ask again"
+
+    control.says = second_wins
+    control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Target: win rate above 60%."]
+    desk.run()
+    plan = control.plans[control.ask_open().plan_hash]
+    assert next(value.value for value in plan.values if value.name == "winner") == "win rate"
+    control.reply()
+    desk.run()
+    text = control.ask_open().text
+    assert "Winner: **c2** (the highest win rate against the base model)" in text
+    assert "**I recommend to deploy c2**" in text
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20))])

@@ -13,20 +13,26 @@ from runner.planning.judge_task import JudgeTask
 from runner.planning.recipe import EvaluatorUse
 
 
-def choose_judge(intent: dict[str, Any], known: Sequence[BaseFacts], pairs: Sequence[Known]) -> JudgeTask:
+def choose_judge(
+    intent: dict[str, Any], known: Sequence[BaseFacts], pairs: Sequence[Known], planner: str = ""
+) -> JudgeTask:
     """`known` are the platform's base models, `pairs` those of the training side: none where they are yet to be made.
+
+    `planner` is the planner's own model, where it can be called at a known price: it judges unless another is named.
 
     Raises FailedPrecondition for a judge that the platform does not have.
     """
     named, rubric = intent.get("judge_model"), str(intent.get("rubric") or "")
+    own = prompts.render("rubric.md.j2", traits=observe(pairs), pairs=len(pairs)).strip()
+    origin: Literal["given", "own"] = "given" if rubric else "own"
+    if planner and not named:
+        return JudgeTask(kind="planner", criterion=rubric or own, origin=origin, planner=planner, name=planner)
     if not named and not rubric:
         if pairs:
             metric = telling_metric([pair.preferred for pair in pairs])
             return JudgeTask(kind="reference", criterion=ReferenceRule(metric).criterion, origin="own", metric=metric)
         return JudgeTask(kind="form", criterion=FormRule.criterion, origin="own")
     model = named_base(str(named), known, "judge") if named else largest(known)
-    own = prompts.render("rubric.md.j2", traits=observe(pairs), pairs=len(pairs)).strip()
-    origin: Literal["given", "own"] = "given" if rubric else "own"
     return JudgeTask(kind="model", criterion=rubric or own, origin=origin, model=model, name=model.id)
 
 

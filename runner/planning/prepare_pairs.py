@@ -66,8 +66,14 @@ def _make(turn: Turn, intent: dict[str, Any], known: list[BaseFacts]) -> _Prepar
 def _judge(turn: Turn, intent: dict[str, Any], known: list[BaseFacts], pairs: list[Known]) -> JudgeTask:
     """Raises EvaluatorUnfit, with what to say to the user, for an evaluator that cannot tell answers apart."""
     if not intent.get("evaluator"):
-        return choose_judge(intent, known, pairs)
+        return choose_judge(intent, known, pairs, _priced_planner(turn))
     return judge_by(choose_judging_evaluator(turn, str(intent["evaluator"]), pairs))
+
+
+def _priced_planner(turn: Turn) -> str:
+    prices = turn.context.prices.planner
+    named = turn.context.planner_models[:1]
+    return next((name for name in named if prices and prices.models.get(name)), "")
 
 
 def _staged(turn: Turn) -> str:

@@ -92,7 +92,7 @@ def _keep(turn: Turn, recipe: Recipe, delta: DeltaTask, made: Harvest) -> Recipe
     train, heldout = _divide(made.rows)
     if len(train) < LEAST_ROWS or len(heldout) < LEAST_ROWS:
         text = prompts.render("pair_counts.md.j2", counts=made.counts, delta=delta)
-        return to_trouble(Phase.SWEEP, f"Too few prompts gave a pair to learn from. {text}", [])
+        return to_trouble(Phase.SWEEP, f"Too few prompts gave a pair to learn from. {text}{_advice(recipe)}", [])
     sides = {
         "train": _side(turn, recipe.train, f"pairs-{delta.made}", train),
         "sample": _side(turn, recipe.train, f"pairs-{delta.made}", train),
@@ -106,6 +106,13 @@ def _keep(turn: Turn, recipe: Recipe, delta: DeltaTask, made: Harvest) -> Recipe
     _show(turn, ready, delta, made)
     turn.workspace.write_json(RECIPE, ready.model_dump(mode="json"))
     return ready
+
+
+def _advice(recipe: Recipe) -> str:
+    judge = recipe.preference.judge
+    if judge.model is None:
+        return " Other models, other prompts or more of them would give other pairs."
+    return f" {judge.model.id} may be too small to judge: name a larger judge, or none, and a rule decides."
 
 
 def _divide(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import prompts
 from runner import serving
 from runner.judging.evaluators import Scores
-from runner.judging.model import LikelihoodJudge
+from runner.judging.model import LikelihoodJudge, WritingJudge
 from runner.judging.question import Judge, Question
 from runner.judging.rules import FormRule, ReferenceRule
 from runner.judging.scores import ScoreJudge
+from runner.model import ask_model
 from runner.planning import judge_requests, requests
 from runner.planning.recipe import Recipe
 from runner.turn import Turn
@@ -27,6 +29,8 @@ def open_judge(turn: Turn, recipe: Recipe, name: str, questions: Sequence[Questi
     task = recipe.preference.judge
     if task.kind == "reference":
         return Opened(ReferenceRule(task.metric), None, "")
+    if task.kind == "planner":
+        return Opened(WritingJudge(lambda text: _ask_planner(turn, text), task.name, task.criterion), None, "")
     if task.kind == "evaluator":
         scores = Scores(turn, task, questions)
         return Opened(ScoreJudge(scores.of, task.name, task.criterion), scores.fill, "")
@@ -36,3 +40,8 @@ def open_judge(turn: Turn, recipe: Recipe, name: str, questions: Sequence[Questi
     deployment = requests.deployment_name(recipe, call)
     judge = LikelihoodJudge(turn, deployment, task.model.id, task.criterion)
     return Opened(judge, lambda: serving.create(turn, call, deployment), deployment)
+
+
+def _ask_planner(turn: Turn, text: str) -> str:
+    messages = [{"role": "user", "content": text}]
+    return ask_model(turn, prompts.render("judge_system.md.j2"), messages, judge_requests.VERDICT_TOKENS).text

@@ -15,8 +15,10 @@ from starlette.routing import Route
 
 from pilotlight.dataset import scan
 from pilotlight.plan import Phase
+from pilotlight.pricebook import load_planner_prices
 from pilotlight.question import QuestionKind
 from runner.judging.rules import FormRule
+from tests.fixtures.judge_models import answers_in
 from tests.fixtures.planner_desk import open_desk
 from tests.unit.runner.preference.conftest import PAIRS, PairServer
 
@@ -202,6 +204,7 @@ def test_one_model_cannot_be_strong_and_weak(desk: Any, prompts_only: Any) -> No
     assert "ember-500k would be both" in prompts_only.ask_open().text
 
 
+CLAUDE = "claude-sonnet-5-5"
 EVALUATOR = "accounts/local/evaluators/kind"
 
 
@@ -248,6 +251,51 @@ def test_an_evaluator_that_scores_all_pairs_alike_is_refused(control: Any, tmp_p
         desk.run()
     assert "scores everything alike: 0.5" in control.ask_open().text
     assert not control.plans
+
+
+class PlannerServer(PairServer):
+    """A planner's model at known prices, which reads the answers and prefers the one that begins with `good`."""
+
+    async def context(self, request: Request) -> Response:
+        told = json.loads(bytes((await super().context(request)).body))
+        told["plannerModels"] = [CLAUDE]
+        told["prices"]["planner"] = load_planner_prices().only([CLAUDE]).model_dump(mode="json")
+        return JSONResponse(told)
+
+    async def judge(self, request: Request) -> Response:
+        body = await request.json()
+        if not self._granted("CreatePlannerMessage", {}, body):
+            return JSONResponse({"error": {"code": 403, "status": "PERMISSION_DENIED", "message": "no grant"}}, 403)
+        first, second = answers_in(body["messages"][0]["content"])
+        verdict = "A" if first > second else "B" if second > first else "tie"
+        text = "I cannot say." if "unreadable" in first + second else f"It is kinder.\nVerdict: {verdict}"
+        return JSONResponse({"content": [{"type": "text", "text": text}], "stop_reason": "end_turn"})
+
+
+def test_the_planners_model_judges_at_a_price_of_the_plan(control: Any, tmp_path: Any) -> None:
+    def sometimes(model: str, asked: str) -> str:
+        return "unreadable" if "#1 " in asked or "#2" in asked else improved(model, asked)
+
+    control.says = sometimes
+    control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Skip HP tuning."]
+    server = PlannerServer(control)
+    server.app.router.routes.append(Route("/planner/v1/messages", server.judge, methods=["POST"]))
+    with open_desk(control, tmp_path, server.app) as desk:
+        desk.run()
+        plan = control.plans[control.ask_open().plan_hash]
+        assert (plan.preference.judge, plan.preference.given) == (CLAUDE, False)
+        assert "is shorter (100 % of the 46 pairs that differ in it)" in plan.preference.criterion
+        (line,) = [line for line in plan.cost.lines if line.kind == "planner"]
+        (grant,) = [grant for grant in plan.grants if grant.method == "CreatePlannerMessage"]
+        assert 0 < line.expected < line.high == grant.max_cost
+        assert not any(grant.rules["body.max_tokens"].allows(tokens) for tokens in (1, 601, 8192))
+        control.reply()
+        desk.run()
+        votes = lines(desk, "outputs/verdicts-1-final.jsonl")
+    unread = sum(vote["vote"] == "invalid" for vote in votes) // 2
+    assert unread > 0
+    text = control.ask_open().text
+    assert f"| {12 - unread} | 0 | 0 | {unread} |" in text
 
 
 def test_the_win_rate_chooses_where_it_is_the_target(desk: Any, control: Any) -> None:

@@ -188,6 +188,7 @@ def _describe(db: Session, settings: Settings, row: SessionRow, said: list[Instr
         grace_seconds=settings.job_grace_seconds,
         no_progress_seconds=settings.no_progress_seconds,
         estimate_ratio=ratio if ratio.runs else None,
+        planner_models=list(settings.planner_models),
     )
 
 

@@ -5,6 +5,7 @@ import sys
 import click
 
 from cli.commands.dataset import dataset
+from cli.commands.evaluators import evaluation_job, evaluator
 from cli.commands.identity import account, api_key, user, version, whoami
 from cli.commands.preference import dpoj
 from cli.commands.resources import deployment, model, sftj
@@ -24,7 +25,8 @@ def root(context: click.Context, account_id: str | None, api_key: str | None, pr
     context.obj = Connection(account_id, api_key, profile)
 
 
-for command in (session, dataset, model, sftj, dpoj, deployment, user, api_key, account, whoami, version):
+_RESOURCES = (dataset, model, sftj, dpoj, deployment, evaluator, evaluation_job)
+for command in (session, *_RESOURCES, user, api_key, account, whoami, version):
     root.add_command(command)
 
 

@@ -4,6 +4,7 @@ _NOUNS = {
     "account": "account", "api-key": "api-key", "apikey": "api-key", "dataset": "dataset", "deployment": "deployment",
     "model": "model", "session": "session", "sftj": "sftj", "supervised-fine-tuning-job": "sftj",
     "fine-tuning-job": "sftj", "dpoj": "dpoj", "dpo-job": "dpoj", "user": "user",
+    "evaluator": "evaluator", "evaluation-job": "evaluation-job", "evj": "evaluation-job",
 }  # fmt: skip
 _VERBS = {"create", "get", "list", "update", "delete", "cancel", "download", "events", "resume", "open", "cleanup"}
 _ATTACHED = {"-a", "-p"}

@@ -5,15 +5,21 @@ of it is run here. Its packages are installed by the control process, once a pla
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pilotlight.errors import NotFound, PilotlightError
 from pilotlight.names import parse_name
 from pilotlight.requirements import parse_requirements
 from pilotlight.sources import REQUIREMENTS, entry_of, unpack
-from runner.evaluators.scores import EvaluatorUnfit
+from runner.evaluators.rows import Example
+from runner.evaluators.scores import Case, EvaluatorUnfit, score
 from runner.sandbox.harness import as_source
 from runner.turn import Turn
+
+SHOWN = "outputs/registered_evaluator.txt"
+_TRIED = 12
+"""Rows; each is scored with its own answer and with that of another row."""
 
 
 class Registered(NamedTuple):
@@ -51,6 +57,33 @@ def read(name: str, resource: dict[str, Any], archive: bytes) -> Registered:
     title = str(resource.get("displayName") or parse_name(name).id)
     source = as_source({path: text for path, text in files.items() if path.endswith((".py", ".json"))}, entry)
     return Registered(name, title, entry, files, requirements, source, hashlib.sha256(archive).hexdigest())
+
+
+def try_out(turn: Turn, source: str, examples: Sequence[Example], requirements: Sequence[str] = ()) -> None:
+    """Score right answers, and those of other rows in their place; a user's own evaluator may be as strict as it likes.
+
+    Raises EvaluatorUnfit when it fails on every one of them, or gives all the same score.
+    """
+    chosen = examples[:_TRIED]
+    moved = [*chosen[1:], *chosen[:1]]
+    cases = [Case(example.row, example.answer) for example in chosen]
+    cases += [Case(example.row, other.answer) for example, other in zip(chosen, moved, strict=True)]
+    scores = score(turn, source, cases, requirements)
+    if all(one.error for one in scores):
+        raise EvaluatorUnfit(f"The evaluator fails on every row, first with: {scores[0].error}.")
+    if len({one.value for one in scores}) == 1:
+        raise EvaluatorUnfit(
+            f"The evaluator scores everything alike: {scores[0].value:g}, right answers and those of other rows.",
+            hint="It could not tell the candidates apart. Correct it, or say `validation loss is fine`.",
+        )
+
+
+def show(turn: Turn, found: Registered) -> None:
+    """What will be run, in full, among the session's files."""
+    text = [f"{found.name}, entry point {found.entry}, archive SHA-256 {found.digest}\n"]
+    text += [f"\n--- {path}\n{content}" for path, content in sorted(found.files.items())]
+    turn.workspace.write_text(SHOWN, "".join(text))
+    turn.artifact(SHOWN, "The evaluator of the account, as it is run")
 
 
 def _find(turn: Turn, name: str) -> dict[str, Any]:

@@ -60,11 +60,13 @@ def _evaluation_reason(intent: dict[str, object]) -> str:
     evaluation, evaluator = intent.get("evaluation"), intent.get("evaluator")
     if evaluation in (None, "validation_loss") or intent.get("workflow") == "evaluator":
         return ""
+    if evaluation == "rubric" and intent.get("workflow") == "preference":
+        return ""
     if evaluation == "rubric" or intent.get("workflow") in ("classification", "preference"):
         return "evaluation"
     if evaluation == "generated" or evaluator == SOURCE:
         return ""
-    return "evaluation" if evaluator else "which_evaluator"
+    return "" if evaluator else "which_evaluator"
 
 
 def answer(turn: Turn, state: State) -> Command[str]:

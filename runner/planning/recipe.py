@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pilotlight.plan import Candidate, Goal
 from runner.planning.catalogue import BaseFacts
+from runner.planning.judge_task import DeltaTask, JudgeTask
 
 
 class DataSide(BaseModel):
@@ -51,6 +52,18 @@ class PairTask(BaseModel):
     trial_hours: float
     """How long the deployment of one base model and its candidates may run."""
     goal: Goal | None = None
+    judge: JudgeTask
+    """Who compares the answers of tuned models with those of their base models."""
+    delta: DeltaTask | None = None
+    """Set when the dataset holds prompts only."""
+
+    def longer(self) -> "PairTask":
+        """With twice the hours for whatever is asked."""
+        judge = self.judge.model_copy(update={"hours": 2 * self.judge.hours})
+        delta = self.delta and self.delta.model_copy(
+            update={"hours": 2 * self.delta.hours, "judge_hours": 2 * self.delta.judge_hours}
+        )
+        return self.model_copy(update={"trial_hours": 2 * self.trial_hours, "judge": judge, "delta": delta})
 
 
 class EvaluatorUse(BaseModel):
@@ -65,6 +78,8 @@ class EvaluatorUse(BaseModel):
     """SHA-256 of its code, in hex; see runner.evaluators.kept.code_of."""
     trial_hours: float = 0.0
     """How long a deployment on which candidates are scored may run."""
+    requirements: list[str] = []
+    """Pinned packages that are installed for it, once the plan that names them is approved."""
 
 
 class Recipe(BaseModel):

@@ -89,7 +89,7 @@ def _resolve(inputs: Inputs, choices: Choices) -> Recipe:
 
 def _fields(inputs: Inputs, recipe: Recipe, band: str, done: list[str]) -> dict[str, Any]:
     values = list_scored_values(recipe, inputs.intent, inputs.token_method, band)
-    return plan_fields(inputs, recipe, band, done) | {"values": values}
+    return plan_fields(inputs, recipe, band, done) | {"values": values, "packages": recipe.scorer.requirements}
 
 
 def _of(recipe: Recipe, base: str) -> list[Candidate]:

@@ -69,6 +69,13 @@ def list_pair_values(recipe: Recipe, intent: dict[str, Any], token_method: str, 
     return [*values, *_deployment_values(recipe), _value("range", "Cost range", "low to high", "default", band)]
 
 
+def unread_values(intent: dict[str, Any]) -> list[PlanValue]:
+    """What was said and cannot be set here: it is told, not dropped silently."""
+    said = intent.get("unread") or []
+    note = "not taken up: it cannot be set here; Managed Fine-Tuning and the Training API have more settings"
+    return [_value("unread", "Also said", "; ".join(map(str, said)), "unknown", note)] if said else []
+
+
 def _value(name: str, label: str, value: Scalar | list[Scalar], origin: Origin, note: str = "") -> PlanValue:
     return PlanValue(name=name, label=label, value=value, source=origin, note=note)
 

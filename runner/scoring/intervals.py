@@ -25,8 +25,8 @@ def interval_of(scores: Sequence[float]) -> Interval:
     return bootstrap(scores)
 
 
-def wilson(hits: int, trials: int) -> Interval:
-    """Wilson score interval of a share; (0, 0, 1) without trials."""
+def wilson(hits: float, trials: int) -> Interval:
+    """Wilson score interval of a share; (0, 0, 1) without trials. Half a hit counts half."""
     if trials == 0:
         return Interval(0.0, 0.0, 1.0)
     share, z2 = hits / trials, _Z * _Z

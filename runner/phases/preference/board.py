@@ -85,9 +85,16 @@ def scored(turn: Turn, recipe: Recipe, winner: str = "") -> list[dict[str, Any]]
             {"label": model.label, "name": model.name, "base": model.base, "tuned": model.tuned, "pairs": len(mine)}
             | (score_tuned(base, mine) if model.tuned else score_base(mine))
             | {"evalLoss": job.eval_loss if job else None, "loss": job.loss if job else None}
+            | {"judged": wins_of(turn, recipe, model.label)}
+            | {"win_rate": wins_of(turn, recipe, model.label).get("winRate")}
             | {"characters": sum(len(reading.text) for reading in model.readings) / len(model.readings)}
         )
     return rows
+
+
+def wins_of(turn: Turn, recipe: Recipe, label: str) -> dict[str, Any]:
+    """How a tuned model's answers did against its base model's (see pairwise.summarise()); empty before that."""
+    return results.load(turn, recipe, f"wins-{label}")
 
 
 def reached(goal: Goal, row: dict[str, Any]) -> bool | None:

@@ -4,6 +4,7 @@ from langgraph.types import Command
 
 from pilotlight.plan import Candidate, Phase
 from runner import results, serving
+from runner.evaluators import author, kept, registered
 from runner.evaluators.scores import EvaluatorUnfit
 from runner.limits import STOPPING, stop_phase, to_trouble
 from runner.phases import sweep
@@ -21,6 +22,10 @@ from runner.turn import Turn
 def run(turn: Turn, state: State) -> Command[str]:
     """To promotion; to training with nothing to compare; to the question for more at a limit; to trouble on failure."""
     recipe = load_recipe(turn)
+    try:
+        _try_evaluator(turn, recipe)
+    except EvaluatorUnfit as error:
+        return to_trouble(Phase.SWEEP, f"Nothing was trained: the evaluator cannot be used. {error}", [])
     if not recipe.sweep:
         return sweep.run(turn, state)
     turn.phase(Phase.SWEEP, "started", recipe.generation)
@@ -35,6 +40,13 @@ def run(turn: Turn, state: State) -> Command[str]:
         return _conclude(turn, recipe, probes)
     except EvaluatorUnfit as error:
         return to_trouble(Phase.SWEEP, f"The answers could not be scored. {error}", [])
+
+
+def _try_evaluator(turn: Turn, recipe: Recipe) -> None:
+    """One with packages could not be tried before the plan that names them was approved; others were."""
+    if recipe.scorer.requirements:
+        source = kept.code_of(turn.workspace, recipe.scorer.digest)
+        registered.try_out(turn, source, author.read_staged(turn), recipe.scorer.requirements)
 
 
 def _try(turn: Turn, recipe: Recipe, base: str, probes: list[Probe]) -> Command[str] | None:

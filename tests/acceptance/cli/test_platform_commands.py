@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,3 +141,35 @@ def test_a_checkpoint_is_imported_as_a_base_model(line: CommandLine, tiny_checkp
     assert "State: READY" in line.read("model", "get", "tiny", "-a", "fireworks").splitlines()
     nothing = line.fail("model", "import", str(line.home), "--model-id", "empty", program="pilotlight")
     assert nothing.startswith("Error: ")
+
+
+def test_an_evaluator_is_made_from_a_file(line: CommandLine):
+    code = line.home / "evaluator.py"
+    code.write_text("def evaluate(row, completion):\n    print(completion)\n    return completion in ('1', '2')\n")
+    assert "State: ACTIVE" in line.read("evaluator", "create", "low", str(code)).splitlines()
+    saved = line.read("evaluator", "download", "low", "--output-dir", "got").strip()
+    assert (line.home / saved).read_text() == code.read_text()
+
+
+@pytest.mark.slow
+def test_an_evaluator_scores_a_dataset(line: CommandLine):
+    (line.home / "evaluator.py").write_text(
+        "def evaluate(row, completion):\n    print(completion)\n    return completion in ('1', '2')\n"
+    )
+    line.read("evaluator", "create", "scorer", "evaluator.py", "--display-name", "Low numbers")
+    assert "Entry point: evaluator.py" in line.read("evaluator", "log", "scorer")
+    line.read("dataset", "create", "numbers", str(write_rows(line.home / "numbers.jsonl")))
+    wanted = ["--evaluator", "scorer", "--input-dataset", "numbers", "--output-dataset", "scored", "--job-id", "j"]
+    assert "POST /v1/accounts/local/evaluationJobs" in line.read("evj", "create", *wanted, "--dry-run")
+    line.read("evaluation-job", "create", *wanted)
+    deadline = time.monotonic() + 60
+    while "JOB_STATE_COMPLETED" not in (found := line.read("evaluation-job", "get", "j")):
+        assert time.monotonic() < deadline, found
+        assert "FAILED" not in found
+    assert "Score: 0.4" in found
+    assert line.read("evaluation-job", "log", "j").split() == ["0", "1", "2", "3", "4"]
+    (line.home / "bad.py").write_text("def evaluate(:")
+    assert "bad.py is not Python" in line.fail("evaluator", "create", "bad", "bad.py")
+    for noun, name in (("evaluation-job", "j"), ("evaluator", "scorer"), ("evaluator", "bad"), ("dataset", "numbers")):
+        line.read(noun, "delete", name)
+    line.read("dataset", "delete", "scored")

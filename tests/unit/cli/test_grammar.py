@@ -14,6 +14,8 @@ from cli.grammar import normalise
         ("list supervised-fine-tuning-jobs --filter x", "sftj list --filter x"),
         ("create dpo-job --dataset d", "dpoj create --dataset d"),
         ("list dpojs", "dpoj list"),
+        ("list evaluators", "evaluator list"),
+        ("create evj --evaluator e", "evaluation-job create --evaluator e"),
         ("create session -n hi", "session create -n hi"),
         ("create api-key --key-name k", "api-key create --key-name k"),
         ("dataset create -a acct id file", "-a acct dataset create id file"),

@@ -31,6 +31,7 @@ def test_an_evaluator_alone(desk: Any, control: Any) -> None:
 
 
 def test_chained_into_a_fine_tuning_and_used_later_again(desk: Any, control: Any) -> None:
+    control.confined = False
     control.instructions = [
         f"Generate an evaluator for {DATASET}, then run SFT on ember-1m and use that evaluator to pick the "
         "winning candidate."

@@ -1,0 +1,33 @@
+"""The judge of a plan, ready to be asked."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from runner import serving
+from runner.judging.model import LikelihoodJudge
+from runner.judging.question import Judge
+from runner.judging.rules import FormRule, ReferenceRule
+from runner.planning import judge_requests, requests
+from runner.planning.recipe import Recipe
+from runner.turn import Turn
+
+
+class Opened(NamedTuple):
+    """A judge; `prepare` is to be called before it is asked, `deployment` is what it is served by (empty: nothing)."""
+
+    judge: Judge
+    prepare: Callable[[], object] | None
+    deployment: str
+
+
+def open_judge(turn: Turn, recipe: Recipe, name: str) -> Opened:
+    """The plan's judge; a model is served by the deployment `name`."""
+    task = recipe.preference.judge
+    if task.kind == "reference":
+        return Opened(ReferenceRule(task.metric), None, "")
+    if task.kind == "form" or task.model is None:
+        return Opened(FormRule(), None, "")
+    call = judge_requests.asked_deployment(recipe, name, task.model)
+    deployment = requests.deployment_name(recipe, call)
+    judge = LikelihoodJudge(turn, deployment, task.model.id, task.criterion)
+    return Opened(judge, lambda: serving.create(turn, call, deployment), deployment)

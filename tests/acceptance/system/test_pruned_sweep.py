@@ -1,4 +1,4 @@
-"""Successive halving with real trainers: weak candidates are cancelled on the way, and their approval ends with them."""
+"""Successive halving with real trainers: weak candidates are cancelled on the way; their approval ends with them."""
 
 import json
 import re

@@ -74,8 +74,8 @@ def register(turn: Turn, state: State) -> Command[str]:
     """After approval: create, upload, wait until it is built; then the hand-off, and the end [A217]."""
     plan = Plan.model_validate(turn.workspace.read_json("plan.json"))
     generation, made = state.get("generation", 1), drafting.registration_of(plan)
-    for phase, reason in plan.skipped.items():
-        turn.phase(phase, "skipped", generation, reason=reason)
+    for phase in (phase for phase in Phase if phase in plan.skipped):
+        turn.phase(phase, "skipped", generation, reason=plan.skipped[phase])
     turn.phase(Phase.REPORT, "started", generation)
     text = (turn.workspace.root / PATH).read_text(encoding="utf-8")
     if hashlib.sha256(text.encode()).hexdigest() != made.digest:

@@ -26,6 +26,8 @@ _REST = (Phase.SWEEP, Phase.TRAIN, Phase.EVALUATE, Phase.DEPLOY)
 def propose(turn: Turn, state: State) -> Command[str]:
     """Resolve and price the plan, store it, ask for approval. Without a base model: clarify first."""
     intent, generation = state.get("intent", {}), state.get("generation", 1)
+    if own := workflow_of(intent).propose:
+        return own(turn, state)
     turn.phase(Phase.PLAN, "started", generation)
     known, unknown = chosen_bases(intent, list_bases(turn.client, turn.context.account))
     if unknown or not known:

@@ -48,7 +48,7 @@ def clarify_reason(intent: dict[str, object]) -> str:
     workflow = intent.get("workflow")
     if intent.get("unsupported"):
         return "unsupported"
-    if workflow in DECLINED_WORKFLOWS or (workflow == "evaluator" and intent.get("evaluator_kind") == "rft"):
+    if workflow in DECLINED_WORKFLOWS:
         return "workflow"
     if reason := _evaluation_reason(intent):
         return reason

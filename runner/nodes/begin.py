@@ -60,7 +60,7 @@ def _evaluation_reason(intent: dict[str, object]) -> str:
     evaluation, evaluator = intent.get("evaluation"), intent.get("evaluator")
     if evaluation in (None, "validation_loss") or intent.get("workflow") == "evaluator":
         return ""
-    if evaluation == "rubric" and intent.get("workflow") == "preference":
+    if intent.get("workflow") == "preference" and (evaluation == "rubric" or evaluator):
         return ""
     if evaluation == "rubric" or intent.get("workflow") in ("classification", "preference"):
         return "evaluation"

@@ -1,12 +1,14 @@
 """The judge of a plan, ready to be asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from runner import serving
+from runner.judging.evaluators import Scores
 from runner.judging.model import LikelihoodJudge
-from runner.judging.question import Judge
+from runner.judging.question import Judge, Question
 from runner.judging.rules import FormRule, ReferenceRule
+from runner.judging.scores import ScoreJudge
 from runner.planning import judge_requests, requests
 from runner.planning.recipe import Recipe
 from runner.turn import Turn
@@ -20,11 +22,14 @@ class Opened(NamedTuple):
     deployment: str
 
 
-def open_judge(turn: Turn, recipe: Recipe, name: str) -> Opened:
-    """The plan's judge; a model is served by the deployment `name`."""
+def open_judge(turn: Turn, recipe: Recipe, name: str, questions: Sequence[Question]) -> Opened:
+    """The plan's judge of these questions; a model is served by the deployment `name`."""
     task = recipe.preference.judge
     if task.kind == "reference":
         return Opened(ReferenceRule(task.metric), None, "")
+    if task.kind == "evaluator":
+        scores = Scores(turn, task, questions)
+        return Opened(ScoreJudge(scores.of, task.name, task.criterion), scores.fill, "")
     if task.kind == "form" or task.model is None:
         return Opened(FormRule(), None, "")
     call = judge_requests.asked_deployment(recipe, name, task.model)

@@ -1,18 +1,24 @@
 """Answers judged in whole sessions, and pairs made from prompts: through the real graph, against scripted models."""
 
+import io
 import json
 import random
+import tarfile
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import scipy.stats
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from pilotlight.dataset import scan
 from pilotlight.plan import Phase
 from pilotlight.question import QuestionKind
 from runner.judging.rules import FormRule
-from tests.unit.runner.preference.conftest import PAIRS
+from tests.fixtures.planner_desk import open_desk
+from tests.unit.runner.preference.conftest import PAIRS, PairServer
 
 PROMPTS = "accounts/local/datasets/prompts-only"
 ROWS = 60
@@ -82,6 +88,7 @@ def test_tuned_answers_are_judged_against_the_base_models(desk: Any, control: An
     assert len(control.jobs) == 2  # as many as run at a time: both reach the target
     text = control.ask_open().text
     assert "**met**" in text
+    assert "I recommend to deploy" in text
     votes = lines(desk, "outputs/verdicts-1-c1.jsonl")
     assert len(votes) == 24
     wins = sum(vote["first" if vote["order"] == "forward" else "second"].startswith("good") for vote in votes) // 2
@@ -106,15 +113,18 @@ def test_a_judge_by_position_is_said_to_be_one(desk: Any, control: Any) -> None:
     desk.run()
     assert control.ask_open().plan_hash, control.ask_open().text
     plan = control.plans[control.ask_open().plan_hash]
-    assert plan.preference.judge == "accounts/fireworks/models/ember-1m"
+    assert plan.preference.judge == "ember-1m"
     assert (plan.preference.criterion, plan.preference.given) == ("the kinder answer is better", True)
     assert any("ember-1m judges 12 pairs" in line.text for line in plan.cost.lines)
+    rules = {grant.id: grant.rules for grant in plan.grants}
+    assert not any(rules[f"{way}-judge-final"]["body.max_tokens"].allows(1) for way in ("ask", "measure"))
     assert sum((grant.max_cost for grant in plan.grants), Decimal(0)) == plan.cost.total("high")
     control.reply()
     desk.run()
     text = control.ask_open().text
     assert "| 50.0 % (25.4 to 74.6) | 0 | 12 | 0 | 0 | 100.0 %" in text
     assert "it mostly goes by the order" in text
+    assert "is not shown to be better than the base model by the win rate" in text
     assert {name.rsplit("-", 1)[1] for name in control.deployments} == {"eval", "final"}
     (asked,) = {body["model"] for body in control.completions if len(body["prompt"]) == 2 and body["echo_last"] == 2}
     assert asked.endswith("judge-final")
@@ -190,6 +200,72 @@ def test_one_model_cannot_be_strong_and_weak(desk: Any, prompts_only: Any) -> No
     prompts_only.instructions = [f"Run DPO on {PROMPTS} using ember-1m. Use ember-500k as the strong model."]
     desk.run()
     assert "ember-500k would be both" in prompts_only.ask_open().text
+
+
+EVALUATOR = "accounts/local/evaluators/kind"
+
+
+class EvaluatorServer(PairServer):
+    """Adds an evaluator of the account; `code` is its one file."""
+
+    def __init__(self, control: Any, code: str) -> None:
+        super().__init__(control)
+        self.code = code
+        path = "/v1/accounts/{account}/evaluators/{id}"
+        self.app.router.routes += [Route(path + ":downloadSource", self.source), Route(path, self.evaluator)]
+
+    async def evaluator(self, _: Request) -> Response:
+        return JSONResponse({"name": EVALUATOR, "state": "ACTIVE", "displayName": "Kindness"})
+
+    async def source(self, _: Request) -> Response:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            entry = tarfile.TarInfo("evaluator.py")
+            entry.size = len(self.code.encode())
+            archive.addfile(entry, io.BytesIO(self.code.encode()))
+        return Response(packed.getvalue())
+
+
+def test_an_evaluator_of_the_account_judges(control: Any, tmp_path: Any) -> None:
+    control.says = improved
+    control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Skip HP tuning. Use evaluator {EVALUATOR}."]
+    code = "def evaluate(completion):\n    return 0.75 if completion.startswith('good') else 0.25\n"
+    with open_desk(control, tmp_path, EvaluatorServer(control, code).app) as desk:
+        desk.run()
+        plan = control.plans[control.ask_open().plan_hash]
+        assert plan.preference.judge == f"evaluator {EVALUATOR}"
+        control.reply()
+        desk.run()
+    text = control.ask_open().text
+    assert "| the final model | 100.0 % (75.8 to 100.0) | 12 | 0 | 0 | 0 |" in text
+    assert "| the final model | 0.750 (0.750 to 0.750) | 0.250 (0.250 to 0.250) |" in text
+
+
+def test_an_evaluator_that_scores_all_pairs_alike_is_refused(control: Any, tmp_path: Any) -> None:
+    control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Use evaluator {EVALUATOR}."]
+    code = "def evaluate(completion):\n    return 0.5\n"
+    with open_desk(control, tmp_path, EvaluatorServer(control, code).app) as desk:
+        desk.run()
+    assert "scores everything alike: 0.5" in control.ask_open().text
+    assert not control.plans
+
+
+def test_the_win_rate_chooses_where_it_is_the_target(desk: Any, control: Any) -> None:
+    """Likelihoods do not tell the candidates apart; the answers of one of them win."""
+
+    def second_wins(model: str, asked: str) -> str:
+        return "good: it is done" if model.split("#")[0].endswith("c2") else "bad: never ask again"
+
+    control.says = second_wins
+    control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Target: win rate above 60%."]
+    desk.run()
+    plan = control.plans[control.ask_open().plan_hash]
+    assert next(value.value for value in plan.values if value.name == "winner") == "win rate"
+    control.reply()
+    desk.run()
+    text = control.ask_open().text
+    assert "Winner: **c2** (the highest win rate against the base model)" in text
+    assert "**I recommend to deploy c2**" in text
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20))])

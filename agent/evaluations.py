@@ -21,10 +21,10 @@ from agent.store import load_session, reading
 from agent.tables import PlanRow
 from agent.turn_wire import EvaluatedValue, EvaluateReply, EvaluateRequest
 from agent.turns import Turn
-from pilotlight.environments import PROTOCOL_PACKAGES, build_environment
+from pilotlight.environments import build_environment
 from pilotlight.errors import InvalidArgument, PermissionDenied
 from pilotlight.plan import Plan
-from pilotlight.requirements import parse_requirements
+from pilotlight.requirements import PROTOCOL_PACKAGES, parse_requirements
 from pilotlight.settings import Settings
 from pilotlight.strict_json import StrictRoute
 from runner.sandbox.evaluator import Evaluation, EvaluatorCall, run_evaluator
@@ -75,8 +75,8 @@ def _install(control: Control, turn: Turn, requirements: list[str]) -> Path:
         approved = _approved_packages(db, turn.session)
     if missing := [name for name in pinned if name not in approved]:
         raise PermissionDenied(f"No approved plan of this session names these packages: {', '.join(missing)[:300]}.")
-    home = control.settings.home / "environments"
-    return build_environment(pinned, home, control.settings.evaluator_install_seconds).packages
+    settings = control.settings
+    return build_environment(pinned, settings.environments, settings.evaluator_install_seconds).packages
 
 
 def _approved_packages(db: Session, session: str) -> set[str]:

@@ -20,7 +20,11 @@ def provide(turn: Turn, intent: dict[str, Any]) -> Record:
 
     Raises EvaluatorUnfit, in words for the user, when none can be written or it does not pass its gate.
     """
-    record, wish = kept.load(turn.workspace), str(intent.get("scoring_intent") or "")
+    wish = str(intent.get("scoring_intent") or "")
+    try:
+        record = kept.load(turn.workspace)
+    except EvaluatorUnfit:
+        record = None  # a changed one is no reason not to write another
     if record is not None and record.wish == wish and _content(turn) in record.checked_on:
         return record
     return _write(turn, wish)

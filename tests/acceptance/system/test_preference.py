@@ -15,7 +15,7 @@ from tests.fixtures.system import System
 METRICS: Any = sklearn.metrics
 DATA = Path(__file__).parents[4] / "shared" / "data"
 INSTRUCTION = (
-    "Run ORPO on accounts/local/datasets/replies using ember-500k. Skip HP tuning. Train for 3 epochs. "
+    "Run ORPO on accounts/local/datasets/replies using ember-500k. Skip HP tuning. Train for 2 epochs. "
     "Target: accuracy above 95%."
 )
 
@@ -23,7 +23,7 @@ INSTRUCTION = (
 @pytest.fixture(scope="module")
 def finished(system: System) -> str:
     """A session with one setting, from its instruction to its end."""
-    make = ("-m", "local_platform.basemodels.demo_pairs", "--rows", "120", "--seed", "11", "--output", "replies.jsonl")
+    make = ("-m", "local_platform.basemodels.demo_pairs", "--rows", "80", "--seed", "11", "--output", "replies.jsonl")
     assert system.run(*make).returncode == 0
     system.firectl("dataset", "create", "replies", "replies.jsonl")
     return run(system, INSTRUCTION, "ember-500k")

@@ -12,7 +12,10 @@ ROWS = [
     Example({"messages": [{"role": "user", "content": f"{n} + {n}?"}], "ground_truth": str(n + n)}, f"It is {n + n}.")
     for n in range(10, 22)
 ]
-RIGHT = 'import re\ndef evaluate(row, completion):\n    return row["ground_truth"] in re.findall(r"\\d+", completion)\n'
+RIGHT = """import re
+def evaluate(row, completion):
+    return float(row["ground_truth"] in re.findall(r"[0-9]+", completion))
+"""
 FLAWS = {
     "constant": ("def evaluate(row, completion):\n    return 0.5\n", "everything alike"),
     "too kind": ("def evaluate(row, completion):\n    return 1.0 if completion else 0.0\n", "another row scores 1.00"),
@@ -26,13 +29,14 @@ FLAWS = {
     ),
     "remembers": (
         f"{RIGHT}right, seen = evaluate, []\ndef judge(row, completion):\n    seen.append(completion)\n"
-        "    return right(row, completion) and len(seen) < 20\nevaluate = judge\n",
+        "    return right(row, completion) * (len(seen) < 20)\nevaluate = judge\n",
         "does not always have the same score",
     ),
     "fails": (
         "def evaluate(row, completion):\n    return float(int(completion) == int(row['ground_truth']))\n",
         "fails on 12 right answers, first with: ValueError",
     ),
+    "a truth value": (RIGHT.replace("float(", "bool("), "returned bool instead of a number"),
     "out of range": ("def evaluate(row, completion):\n    return 100 if completion else 0\n", "not between 0 and 1"),
     "slow": (
         f"{RIGHT}right = evaluate\ndef judge(row, completion):\n\n"
@@ -86,6 +90,12 @@ def test_each_row_counts_for_itself(turn: Turn, control: Control) -> None:
 )
 def test_source_is_only_read_before_it_may_run(source: str) -> None:
     assert gate.find_fault(source)
+
+
+def test_the_gate_reads_before_it_runs(turn: Turn, control: Control) -> None:
+    report = gate.check(turn, "evaluate = 1\n", ROWS, compares=True)
+    assert report.problems == ["It must define one function evaluate(row, completion)."]
+    assert control.evaluated == []
 
 
 def test_code_that_cannot_be_run_is_unfit(turn: Turn) -> None:

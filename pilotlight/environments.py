@@ -20,8 +20,6 @@ from pilotlight.redaction import Redactor
 LOG = "install.log"
 BUILT_HERE = "antlr4-python3-runtime"
 """The one package that may come as source: it has no wheel, and Eval Protocol needs it."""
-PROTOCOL_PACKAGES = ("eval-protocol==0.3.33",)
-"""What Eval Protocol's own evaluations are validated with."""
 _PASSED_ON = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 _SHOWN = 600
 

@@ -302,12 +302,39 @@ class PlanOffer(Wire):
     seconds: float | None = None
 
 
+class RegistrationCheck(Wire):
+    """What answers of one kind were scored when an evaluator was validated."""
+
+    answers: str
+    count: int
+    mean: float
+
+
+class Registration(Wire):
+    """An evaluator that approval registers with the account, as it was validated."""
+
+    evaluator: str
+    """Its full name."""
+    file: str
+    """In the session's files."""
+    source: str
+    """What is in it."""
+    digest: str
+    """SHA-256 of the file, in hex."""
+    packages: list[str]
+    checks: list[RegistrationCheck]
+    validation: list[str]
+    """Commands that validate it elsewhere."""
+    save: str
+    """The command that does the same as approval."""
+
+
 class Plan(Wire):
     """Everything the user approves, and nothing else."""
 
     schema_version: Literal[1] = 1
     session: str
-    workflow: Literal["sft", "classification", "preference"]
+    workflow: Literal["sft", "classification", "preference", "rft_evaluator"]
     instruction: str
     dataset: PlanDataset
     base_models: list[str]
@@ -326,6 +353,7 @@ class Plan(Wire):
     classification: Classification | None = None
     preference: Preference | None = None
     offers: list[PlanOffer] = Field(default_factory=list)
+    registration: Registration | None = None
     packages: list[str] = Field(default_factory=list)
     """Pinned packages that approval allows to be installed for the evaluator: `name==version`."""
 
@@ -350,7 +378,7 @@ class Plan(Wire):
         """Canonical JSON: sorted keys, no spaces, decimals as strings."""
         document = self.model_dump(mode="json", by_alias=True)
         # plans from before there were these keep their hash
-        newer = (document, ("increase", "classification", "preference", "offers", "packages"))
+        newer = (document, ("increase", "classification", "preference", "registration", "offers", "packages"))
         for part, later in (newer, *_betas(document)):
             for name in later:
                 if not part[name]:

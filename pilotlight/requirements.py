@@ -10,6 +10,8 @@ from packaging.utils import canonicalize_name
 
 from pilotlight.errors import InvalidArgument
 
+PROTOCOL_PACKAGES = ("eval-protocol==0.3.33",)
+"""What evaluations of Eval Protocol are validated with, in every session."""
 MOST = 100
 """Packages of one evaluator."""
 _COMMENT = re.compile(r"(?:^|\s)#.*$")

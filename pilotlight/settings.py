@@ -139,6 +139,11 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.home / 'control.db'}"
 
     @property
+    def environments(self) -> Path:
+        """Packages that evaluators require, installed once for all who run them on this machine."""
+        return self.home / "environments"
+
+    @property
     def platform_home(self) -> Path:
         """State of the local platform; its own process and database."""
         return self.home / "platform"

@@ -31,7 +31,8 @@ def render(name: str, **values: Any) -> str:
 
 def render_plan(plan: Plan) -> str:
     """The approval screen: from the typed plan, never from prose [DESIGN 6]."""
-    return render("increase.md.j2" if plan.increase else "plan.md.j2", plan=plan)
+    name = "increase.md.j2" if plan.increase else "rft_plan.md.j2" if plan.registration else "plan.md.j2"
+    return render(name, plan=plan)
 
 
 def render_allowed(plan: Plan, gate: Gate) -> str:

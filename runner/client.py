@@ -16,6 +16,7 @@ from runner.calls import Call
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
+_ANSWER_SECONDS = 120.0
 _PATIENCE = 120.0
 """Seconds to keep trying while the control process or the platform is away."""
 
@@ -33,7 +34,9 @@ class Client:
 
     def __init__(self, socket: Path, *, patience: float = _PATIENCE) -> None:
         transport = httpx.HTTPTransport(uds=str(socket), limits=httpx.Limits(max_connections=64))
-        self._http = httpx.Client(transport=transport, base_url="http://gateway", timeout=httpx.Timeout(120, connect=5))
+        self._http = httpx.Client(
+            transport=transport, base_url="http://gateway", timeout=httpx.Timeout(_ANSWER_SECONDS, connect=5)
+        )
         self._patience = patience
 
     def close(self) -> None:
@@ -44,9 +47,9 @@ class Client:
         """GET a JSON object. Raises the PilotlightError of a refusal."""
         return self._json(lambda: self._http.get(path, params=params))
 
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """POST a JSON object (Turn API, inference)."""
-        return self._json(lambda: self._http.post(path, json=body))
+    def post(self, path: str, body: dict[str, Any], timeout: float = _ANSWER_SECONDS) -> dict[str, Any]:
+        """POST a JSON object (Turn API, inference); `timeout` is the wait for its answer, in seconds."""
+        return self._json(lambda: self._http.post(path, json=body, timeout=httpx.Timeout(timeout, connect=5)))
 
     def send(self, call: Call, session: str) -> dict[str, Any]:
         """Send a planned call under its effect key: sent twice, it happens once."""

@@ -45,6 +45,7 @@ from runner.planning.pricing import Band
 from runner.planning.recipe import Recipe
 from runner.planning.scored import draft_scored, list_scored_values, price_scored
 from runner.planning.values import list_label_values, list_pair_values, list_values
+from runner.rft import phases as rft
 from runner.state import State
 from runner.turn import Turn
 
@@ -75,6 +76,8 @@ class Workflow(NamedTuple):
     scoreboard: Callable[[Turn, Recipe], str]
     compare: Compare | None = None
     """What the comparison gate shows, in workflows whose evaluation leads there."""
+    propose: Node | None = None
+    """Asks for approval of a plan of its own kind, in workflows that train nothing."""
 
 
 def _draft_sft(turn: Turn, intent: dict[str, Any], bases: list[BaseFacts], generation: int) -> Draft:
@@ -152,6 +155,10 @@ WORKFLOWS: dict[str, Workflow] = {
 }
 WORKFLOWS["evaluator"] = WORKFLOWS["sft"]._replace(phases=WORKFLOWS["sft"].phases | {Phase.INSPECT: authoring.run})
 """Only the first phase runs; with `then`, planning goes on as the workflow that is named there."""
+WORKFLOWS["rft_evaluator"] = WORKFLOWS["sft"]._replace(
+    phases=WORKFLOWS["sft"].phases | {Phase.INSPECT: rft.prepare, Phase.SWEEP: rft.register}, propose=rft.propose
+)
+"""What approval leads to is registered where others begin their sweep, and then the session ends."""
 SCORED = ("evaluator", "generated")
 """Ways of evaluation by which a supervised fine-tuning is the one whose candidates are scored."""
 
@@ -161,6 +168,8 @@ def workflow_of(intent: dict[str, Any]) -> Workflow:
     name = str(intent.get("workflow") or DEFAULT)
     if name == DEFAULT and intent.get("evaluation") in SCORED:
         name = "sft_scored"
+    if name == "evaluator" and intent.get("evaluator_kind") == "rft":
+        name = "rft_evaluator"
     return WORKFLOWS.get(name, WORKFLOWS[DEFAULT])
 
 

@@ -87,7 +87,7 @@ def make(platform: Platform, row: EvaluatorRow) -> Built:
     if not required:
         return Built(files, entry, None, "\n".join([*log, "No packages are required.", ""]))
     seconds = platform.settings.evaluator_install_seconds
-    environment = build_environment(required, platform.home / "environments", seconds)
+    environment = build_environment(required, platform.settings.environments, seconds)
     log += [f"Installed: {', '.join(required)}", environment.log]
     return Built(files, entry, environment.packages, "\n".join(log))
 

@@ -10,6 +10,8 @@ from runner.turn import Turn
 
 _ROWS_AT_ONCE = 200
 _PATH = "/turn/v1/evaluate"
+_CALL_SECONDS, _INSTALL_SECONDS = 120.0, 1200.0
+"""How long an answer is waited for; the first call with packages installs them."""
 
 
 class EvaluatorUnfit(FailedPrecondition):
@@ -41,7 +43,8 @@ def score(turn: Turn, source: str, cases: Sequence[Case], requirements: Sequence
     for at in range(0, len(cases), _ROWS_AT_ONCE):
         rows = [{"row": case.row, "completion": case.completion} for case in cases[at : at + _ROWS_AT_ONCE]]
         try:
-            reply = turn.client.post(_PATH, {"source": source, "rows": rows, "requirements": [*requirements]})
+            body = {"source": source, "rows": rows, "requirements": [*requirements]}
+            reply = turn.client.post(_PATH, body, _INSTALL_SECONDS if requirements else _CALL_SECONDS)
         except (FailedPrecondition, InvalidArgument, ResourceExhausted) as error:
             raise EvaluatorUnfit(error.message, hint=error.hint) from error
         scores += [_read(result) for result in reply["results"]]

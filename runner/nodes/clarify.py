@@ -39,7 +39,7 @@ def act(turn: Turn, state: State) -> Command[str]:
     said = read_text(answer.text) if answer.text.strip() else {}
     said |= {name: value for name, value in answer.changes.items() if value is not None}
     if said.get("workflow") == "question":
-        text = catalogue_answers.answer(turn, answer.text)
+        text = catalogue_answers.answer(turn, answer.text, intent)
         turn.say(text, f"clarify/{state.get('asked', 0)}")
         return Command(goto="clarify_propose")
     said |= read_fields(question, answer, said)

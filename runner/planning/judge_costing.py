@@ -3,11 +3,13 @@
 from decimal import Decimal
 from typing import NamedTuple
 
+from pilotlight.money import usd
 from pilotlight.plan import Gate, GrantSpec, Phase, Rule
 from runner.calls import grant_of
 from runner.planning import judge_requests, label_requests, requests
 from runner.planning.catalogue import BaseFacts
 from runner.planning.costing import MESSAGE_BYTES, Sheet, asking_grant, hours_price, within
+from runner.planning.pricing import Amount
 from runner.planning.recipe import Recipe
 from runner.planning.timing import EVALUATION_BATCH_OVERHEAD, SCALE_TO_ZERO_SECONDS
 
@@ -20,6 +22,10 @@ _LONGEST_VERDICT = 100
 _SPARE_CALLS = 200
 """For a replica that is asked again while it wakes up."""
 _CHARACTERS_PER_TOKEN = 4
+_PLANNER_SECONDS = 8.0
+"""Of one answer of the planner's model, roughly."""
+_WORST_READ, _OVERHEAD_TOKENS, _AT_ONCE = 6, 2048, 8
+"""The gateway reserves each call at its worst: a token for each byte, and what a provider may add to a prompt."""
 
 
 class _Asked(NamedTuple):
@@ -71,17 +77,72 @@ def price_generation(sheet: Sheet, recipe: Recipe) -> None:
         name = judge_requests.PAIR_JUDGE
         asked = _Asked(name, judge.model, Phase.SWEEP, "plan_approval", text, delta.judge_hours, seconds)
         _add(sheet, recipe, asked, _judging_grants(recipe, asked, delta.rows))
+    if judge.planner:
+        longest = delta.mean_prompt_tokens + 2 * delta.most
+        _price_planner(
+            sheet, recipe, _Votes(judge_requests.PAIR_JUDGE, Phase.SWEEP, "plan_approval", delta.rows, longest)
+        )
 
 
 def price_judging(sheet: Sheet, recipe: Recipe, name: str, phase: Phase, gate: Gate, models: int) -> None:
     """A model that judges the answers of so many tuned models against those of their base models."""
     judge = recipe.preference.judge
+    if judge.planner and models:
+        asked_tokens = recipe.heldout.mean_prompt_tokens + 2 * recipe.answer_tokens
+        votes = _Votes(name, phase, gate, judge_requests.judged_prompts(recipe) * models, asked_tokens)
+        _price_planner(sheet, recipe, votes)
     if judge.model is None or not models:
         return
     pairs, seconds = judge_requests.judged_prompts(recipe) * models, judged_seconds(recipe, models)
     text = f"{judge.model.id} judges {pairs:,} pairs of answers in both orders (with the idle window)"
     asked = _Asked(name, judge.model, phase, gate, text, judge.hours, seconds)
     _add(sheet, recipe, asked, _judging_grants(recipe, asked, pairs))
+
+
+class _Votes(NamedTuple):
+    """Pairs that the planner's model judges; `tokens` are rough ones of a conversation with both answers."""
+
+    name: str
+    phase: Phase
+    gate: Gate
+    pairs: int
+    tokens: int
+
+
+def _price_planner(sheet: Sheet, recipe: Recipe, votes: _Votes) -> None:
+    """Both orders of every pair, by the token. The most covers calls under way that are reserved at their worst."""
+    judge, calls = recipe.preference.judge, 2 * votes.pairs
+    price = sheet.prices.planner and sheet.prices.planner.models.get(judge.planner)
+    text = f"{judge.planner} judges up to {votes.pairs:,} pairs in both orders"
+    if not price:
+        sheet.add(votes.phase, "planner", text, Amount(None, None, None), None)
+        return
+    read = votes.tokens + len(judge.criterion) // _CHARACTERS_PER_TOKEN + _INSTRUCTION_TOKENS
+    written = judge_requests.VERDICT_TOKENS
+    each = (read * price.input + written * price.output / 3) / 1_000_000
+    worst = (_WORST_READ * read * max(price.input, price.cache_write) + written * price.output) / 1_000_000
+    most = usd(2 * calls * each + _AT_ONCE * (worst + _OVERHEAD_TOKENS * price.input / 1_000_000))
+    amount = Amount(usd(calls * each / 2), usd(calls * each), most)
+    sheet.add(votes.phase, "planner", text, amount, calls * _PLANNER_SECONDS / _AT_ONCE)
+    content = Rule(max_bytes=MESSAGE_BYTES)
+    rules = {
+        "body.model": Rule.exactly(judge.planner),
+        "body.max_tokens": Rule.exactly(written),
+        "body.messages": content,
+        "body.system": content,
+    }
+    sheet.grants.append(
+        GrantSpec(
+            id=recipe.step(f"think-{votes.name}"),
+            gate=votes.gate,
+            method=judge_requests.PLANNER_CALL,
+            rules=rules,
+            max_calls=2 * calls + _SPARE_CALLS,
+            max_cost=most,
+            phase=votes.phase,
+            text=text,
+        )
+    )
 
 
 def judged_seconds(recipe: Recipe, models: int) -> float | None:

@@ -10,6 +10,9 @@ from runner.planning.recipe import Recipe
 STRONG, WEAK, PAIR_JUDGE, JUDGE, FINAL_JUDGE = "strong", "weak", "pairs-judge", "judge", "judge-final"
 """Deployments: of the models that make pairs, of the judge of pairs, of the sweep and of the final model."""
 MOST_JUDGED = 150
+VERDICT_TOKENS = 600
+"""What the planner's model may write about one pair, its reasons included."""
+PLANNER_CALL = "CreatePlannerMessage"
 NAMES = (STRONG, WEAK, PAIR_JUDGE, JUDGE, FINAL_JUDGE)
 
 

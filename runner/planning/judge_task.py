@@ -12,8 +12,9 @@ class JudgeTask(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["reference", "form", "model"]
-    """A rule against the data's preferred answers, a rule on the form of answers, or a model with a rubric."""
+    kind: Literal["reference", "form", "model", "planner", "evaluator"]
+    """A rule against the data's preferred answers, one on the form of answers, a model of the platform or the planner's
+    own with a rubric, an evaluator."""
     criterion: str
     """The rubric or the rule in words."""
     origin: Literal["given", "own"]
@@ -22,8 +23,16 @@ class JudgeTask(BaseModel):
     """Of a rule against preferred answers: by which agreement with them."""
     model: BaseFacts | None = None
     """The base model that judges."""
+    planner: str = ""
+    """The planner's own model that judges."""
     hours: float = 0.0
     """How long a deployment of it may run."""
+    digest: str = ""
+    """SHA-256 of an evaluator's code, in hex; see runner.evaluators.kept.code_of."""
+    requirements: list[str] = []
+    """Pinned packages of the evaluator."""
+    name: str = "a rule"
+    """Who judges, as people see it."""
 
 
 class DeltaTask(BaseModel):

@@ -127,6 +127,7 @@ def _fields(inputs: Inputs, recipe: Recipe, band: str, done: list[str]) -> dict[
         "values": list_pair_values(recipe, inputs.intent, inputs.token_method, band),
         "skipped": skipped if recipe.final else skipped | {Phase.TRAIN: recipe.final_reason},
         "split": split,
+        "packages": recipe.preference.judge.requirements,
     }
 
 
@@ -141,7 +142,7 @@ def _preference(inputs: Inputs, recipe: Recipe, facts: Facts) -> Preference:
         swept_bases=swept,
         left_out=[name for name in facts.known if name not in taken] if swept else [],
         goal=recipe.preference.goal,
-        judge=judge.model.name if judge.model else "a rule",
+        judge=judge.name,
         criterion=judge.criterion,
         given=judge.origin == "given",
         judged_prompts=judged_prompts(recipe),

@@ -9,12 +9,13 @@ from pilotlight.errors import FailedPrecondition
 from runner.data.rows import read_lines, text_of
 from runner.data.sides import Sides
 from runner.data.store import load_facts, load_source
+from runner.judging.evaluators import choose_judging_evaluator
 from runner.judging.question import Known
 from runner.planning.catalogue import BaseFacts, list_bases
 from runner.planning.draft import Draft
 from runner.planning.judge_task import DeltaTask, JudgeTask
 from runner.planning.plan_delta import expected_sides, plan_delta, split_prompts
-from runner.planning.plan_judge import choose_judge
+from runner.planning.plan_judge import choose_judge, judge_by
 from runner.planning.prefer import Facts, draft_preference
 from runner.planning.prepare import collect, split_data
 from runner.turn import Turn
@@ -49,7 +50,7 @@ def plan_preference(turn: Turn, intent: dict[str, Any], bases: list[BaseFacts], 
 def _find(turn: Turn, intent: dict[str, Any], known: list[BaseFacts]) -> _Prepared:
     sides = split_data(turn, {"hp_samples": _EVERYTHING} | intent)
     pairs = _known_pairs(turn.workspace.data / str(sides.train.file or _staged(turn)))
-    return _Prepared(sides, choose_judge(intent, known, pairs), None)
+    return _Prepared(sides, _judge(turn, intent, known, pairs), None)
 
 
 def _make(turn: Turn, intent: dict[str, Any], known: list[BaseFacts]) -> _Prepared:
@@ -57,9 +58,22 @@ def _make(turn: Turn, intent: dict[str, Any], known: list[BaseFacts]) -> _Prepar
     if source is None:
         raise FailedPrecondition("The dataset has not been inspected yet.")
     evaluation = load_source(turn.workspace, "eval") if intent.get("eval_dataset") else None
-    judge = choose_judge(intent, known, [])
+    judge = _judge(turn, intent, known, [])
     delta = plan_delta(intent, split_prompts(turn, intent, source, evaluation), known, judge)
     return _Prepared(expected_sides(turn, delta), judge, delta)
+
+
+def _judge(turn: Turn, intent: dict[str, Any], known: list[BaseFacts], pairs: list[Known]) -> JudgeTask:
+    """Raises EvaluatorUnfit, with what to say to the user, for an evaluator that cannot tell answers apart."""
+    if not intent.get("evaluator"):
+        return choose_judge(intent, known, pairs, _priced_planner(turn))
+    return judge_by(choose_judging_evaluator(turn, str(intent["evaluator"]), pairs))
+
+
+def _priced_planner(turn: Turn) -> str:
+    prices = turn.context.prices.planner
+    named = turn.context.planner_models[:1]
+    return next((name for name in named if prices and prices.models.get(name)), "")
 
 
 def _staged(turn: Turn) -> str:

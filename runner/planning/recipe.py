@@ -57,6 +57,11 @@ class PairTask(BaseModel):
     delta: DeltaTask | None = None
     """Set when the dataset holds prompts only."""
 
+    @property
+    def by_wins(self) -> bool:
+        """Whether the win rate decides: a person named the judge or the rubric, or has a win rate as the target."""
+        return self.judge.origin == "given" or (self.goal is not None and self.goal.metric == "win_rate")
+
     def longer(self) -> "PairTask":
         """With twice the hours for whatever is asked."""
         judge = self.judge.model_copy(update={"hours": 2 * self.judge.hours})

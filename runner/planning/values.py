@@ -52,13 +52,14 @@ def list_pair_values(recipe: Recipe, intent: dict[str, Any], token_method: str, 
     note = "how strongly a model is held to its base" if dpo else "the weight of preferring over imitating"
     asked = "how likely both answers are to every model, and what it answers itself (greedy)"
     tie = "a tie (the interval of the paired difference contains 0) goes to the smaller base model, then to who finds "
+    measure = "win rate" if recipe.preference.by_wins and len(recipe.bases) == 1 else "preference accuracy"
     values = [
         *_data_values(recipe, intent, token_method),
         *[value for base in recipe.bases for value in _base_values(base, recipe, intent)],
         *_training_values(recipe, intent),
         _value("betas", "Beta", betas, _origin(intent, "betas"), note),
         _value("heldout_asked", "Held-out pairs that are asked", recipe.prompts, "default", asked),
-        _value("winner", "Winner by", "preference accuracy", "default", f"{tie}the preferred answers more likely"),
+        _value("winner", "Winner by", measure, "default", f"{tie}the preferred answers more likely"),
     ]
     if goal := recipe.preference.goal:
         note = "measured on the held-out pairs" if goal.measured else "not measured by this plan: it needs a judge"
@@ -173,7 +174,7 @@ def _sweep_values(recipe: Recipe, intent: dict[str, Any]) -> list[PlanValue]:
     halving, told = "off", "every candidate is trained to its end"
     if recipe.prune and rungs:
         halving = f"the weaker half is stopped after {', '.join(map(str, rungs))} epochs"
-        told = "by validation loss, among candidates of one base model; what a stopped one has left is not spent"
+        told = "by its validation loss, as the platform tells it by epoch; what a stopped one has left is not spent"
     elif recipe.prune:
         told = "it has no effect: candidates are trained for one epoch only"
     origin = "set" if intent.get("prune") is not None else "default"

@@ -48,6 +48,7 @@ def summarise(prompts: Sequence[str], votes: Sequence[Votes]) -> dict[str, Any]:
         "invalid": outcomes.count("invalid"),
         "contradictions": sum(pair.forward == pair.backward and pair.forward in ("first", "second") for pair in votes),
         "prompts": len({prompt for prompt, _ in counted}),
+        "points": points_of([(prompt, _POINTS[outcome]) for prompt, outcome in counted]),
         "winRate": rate_of([(prompt, _POINTS[outcome]) for prompt, outcome in counted]),
         "firstShare": rate_of([(prompt, share) for prompt, share in named if share is not None]),
     }
@@ -55,10 +56,16 @@ def summarise(prompts: Sequence[str], votes: Sequence[Votes]) -> dict[str, Any]:
 
 def rate_of(scores: Sequence[tuple[str, float]]) -> Interval:
     """The mean over prompts of scores between 0 and 1; pairs of one prompt are averaged first."""
+    points = points_of(scores)
+    return wilson(sum(points.values()), len(points))
+
+
+def points_of(scores: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """The mean score of each prompt."""
     sums: dict[str, list[float]] = {}
     for prompt, score in scores:
         sums.setdefault(prompt, []).append(score)
-    return wilson(sum(sum(values) / len(values) for values in sums.values()), len(sums))
+    return {prompt: sum(values) / len(values) for prompt, values in sums.items()}
 
 
 def _first_share(votes: Votes) -> float | None:

@@ -117,7 +117,25 @@ def verdict_of(turn: Turn, recipe: Recipe) -> Verdict | None:
     ]
     if not entries:
         return None
+    if judged := _judged_verdict(turn, recipe, entries):
+        return judged
     return choose_preferred(entries, {model.base: hits_of(known[model.label]) for model in models if not model.tuned})
+
+
+def _judged_verdict(turn: Turn, recipe: Recipe, entries: list[Entry]) -> Verdict | None:
+    """The winner by win rate, where that decides; None else.
+
+    Win rates are against each model's own base, so they rank the candidates of one base model only.
+    """
+    points = [wins_of(turn, recipe, entry.name).get("points", {}) for entry in entries]
+    shared_prompts = set[str].intersection(*(set(one) for one in points))
+    if not recipe.preference.by_wins or not shared_prompts or len({entry.base for entry in entries}) > 1:
+        return None
+    order = sorted(shared_prompts)
+    ranked = [
+        entry._replace(hits=[one[prompt] for prompt in order]) for entry, one in zip(entries, points, strict=True)
+    ]
+    return choose_preferred(ranked, {entries[0].base: [0.5] * len(order)}, "win rate against the base model")
 
 
 def scoreboard(turn: Turn, recipe: Recipe) -> str:

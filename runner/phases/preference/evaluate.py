@@ -55,10 +55,18 @@ def collect(turn: Turn, recipe: Recipe, winner: str) -> dict[str, Any]:
         "pairs": tuned["pairs"] if tuned else 0,
         "tooLong": recipe.prompts - (tuned["pairs"] if tuned else 0),
         "tuned": tuned,
+        "better": bool(tuned) and _better(recipe, tuned),
         "base": by_label.get(bench_label(recipe, recipe.candidate(winner).base_model)),
         "reached": board.reached(goal, tuned) if goal and tuned else None,
         "earlyStop": results.load(turn, recipe, "early-stop"),
     }
+
+
+def _better(recipe: Recipe, tuned: dict[str, Any]) -> bool:
+    """Whether it beats its base model beyond chance, by what decides."""
+    if recipe.preference.by_wins:
+        return bool(tuned["win_rate"] and tuned["win_rate"][1] > 0.5)
+    return bool(tuned["gain"][1] > 0)
 
 
 def publish(turn: Turn, recipe: Recipe, found: dict[str, Any]) -> str:

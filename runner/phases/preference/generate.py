@@ -14,6 +14,7 @@ from runner.data.pair_profile import both_sides
 from runner.data.profile import estimate_tokens
 from runner.data.sides import LEAST_ROWS, describe_side
 from runner.data.split import choose_heldout
+from runner.evaluators.scores import EvaluatorUnfit
 from runner.judging.court import hear, verdicts_path
 from runner.judging.delta import (
     Harvest,
@@ -76,9 +77,11 @@ def _write(turn: Turn, recipe: Recipe, name: str, base: BaseFacts, given: list[P
 
 def _judge(turn: Turn, recipe: Recipe, given: list[Prompt], questions: list[Question]) -> Harvest | Command[str]:
     differing = [question for question in questions if not can_differ(question)]
-    opened = open_judge(turn, recipe, judge_requests.PAIR_JUDGE)
+    opened = open_judge(turn, recipe, judge_requests.PAIR_JUDGE, differing)
     try:
         votes = iter(hear(turn, f"{recipe.generation}-pairs", opened.judge, differing, opened.prepare))
+    except EvaluatorUnfit as error:
+        return to_trouble(Phase.SWEEP, f"The answers could not be scored. {error}", [])
     except STOPPING as error:
         return stop_phase(turn, Phase.SWEEP, "evaluation", opened.deployment, error)
     return harvest(given, questions, [None if can_differ(question) else next(votes) for question in questions])
@@ -89,7 +92,7 @@ def _keep(turn: Turn, recipe: Recipe, delta: DeltaTask, made: Harvest) -> Recipe
     train, heldout = _divide(made.rows)
     if len(train) < LEAST_ROWS or len(heldout) < LEAST_ROWS:
         text = prompts.render("pair_counts.md.j2", counts=made.counts, delta=delta)
-        return to_trouble(Phase.SWEEP, f"Too few prompts gave a pair to learn from. {text}", [])
+        return to_trouble(Phase.SWEEP, f"Too few prompts gave a pair to learn from. {text}{_advice(recipe)}", [])
     sides = {
         "train": _side(turn, recipe.train, f"pairs-{delta.made}", train),
         "sample": _side(turn, recipe.train, f"pairs-{delta.made}", train),
@@ -103,6 +106,13 @@ def _keep(turn: Turn, recipe: Recipe, delta: DeltaTask, made: Harvest) -> Recipe
     _show(turn, ready, delta, made)
     turn.workspace.write_json(RECIPE, ready.model_dump(mode="json"))
     return ready
+
+
+def _advice(recipe: Recipe) -> str:
+    judge = recipe.preference.judge
+    if judge.model is None:
+        return " Other models, other prompts or more of them would give other pairs."
+    return f" {judge.model.id} may be too small to judge: name a larger judge, or none, and a rule decides."
 
 
 def _divide(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -141,7 +151,7 @@ def _provenance(recipe: Recipe, delta: DeltaTask, made: Harvest) -> dict[str, An
         "method": "delta learning: two models answer each prompt, and a judge decides in both orders",
         "strongModel": delta.strong.name,
         "weakModel": delta.weak.name,
-        "judge": judge.model.name if judge.model else "a rule",
+        "judge": judge.model.name if judge.model else judge.name,
         "criterion": judge.criterion,
         "temperature": 0,
         "maxTokens": delta.most,

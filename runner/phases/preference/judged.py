@@ -6,15 +6,19 @@ from pilotlight.plan import Phase
 from runner import results
 from runner.data.rows import text_of
 from runner.data.split import choose_sample
-from runner.judging.court import hear, verdicts_path
+from runner.evaluators.scores import EvaluatorUnfit
+from runner.judging.court import ORDERS, hear, verdicts_path
 from runner.judging.delta import Prompt, Writer, generate, kept_answers, read_prompts
 from runner.judging.question import Answer, Known, Question
-from runner.limits import STOPPING, stop_phase
+from runner.judging.scores import ScoreJudge
+from runner.keeping import load_kept
+from runner.limits import STOPPING, stop_phase, to_trouble
 from runner.pair_measuring import Target
 from runner.phases.preference import board
 from runner.phases.preference.judges import open_judge
 from runner.planning.judge_requests import judged_prompts
 from runner.planning.recipe import Recipe
+from runner.scoring.intervals import Interval, interval_of
 from runner.scoring.pairwise import summarise
 from runner.turn import Turn
 
@@ -34,20 +38,33 @@ def judge_tuned(turn: Turn, recipe: Recipe, phase: Phase, name: str, winner: str
     """
     models = board.measured(turn, recipe, winner)
     bases = {model.base: model for model in models if not model.tuned}
-    opened = open_judge(turn, recipe, name)
     for model in models:
         if not model.tuned or board.wins_of(turn, recipe, model.label):
             continue
         questions = _questions(turn, recipe, model, bases[model.base])
         label = f"{recipe.generation}-{model.label}"
+        opened = open_judge(turn, recipe, name, questions)
         try:
             votes = hear(turn, label, opened.judge, questions, opened.prepare)
+        except EvaluatorUnfit as error:
+            return to_trouble(phase, f"The answers could not be scored. {error}", [])
         except STOPPING as error:
             return stop_phase(turn, phase, "evaluation", opened.deployment, error)
         found = summarise([question.prompt for question in questions], votes)
+        if isinstance(opened.judge, ScoreJudge):
+            found |= _mean_scores(turn, label)
         results.save(turn, recipe, f"wins-{model.label}", found)
         turn.artifact(verdicts_path(label), f"Every verdict on {model.label} against its base model")
     return None
+
+
+def _mean_scores(turn: Turn, label: str) -> dict[str, Interval]:
+    """The evaluator's mean scores of both models, from what was kept about the votes."""
+    votes = [record for record in load_kept(turn, verdicts_path(label)).values() if record["order"] == ORDERS[0]]
+    return {
+        "score": interval_of([vote["said"]["first"] for vote in votes]),
+        "baseScore": interval_of([vote["said"]["second"] for vote in votes]),
+    }
 
 
 def _questions(turn: Turn, recipe: Recipe, tuned: board.Measured, base: board.Measured) -> list[Question]:

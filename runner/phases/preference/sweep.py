@@ -125,7 +125,7 @@ def _conclude(turn: Turn, recipe: Recipe) -> Command[str]:
     turn.workspace.write_text("outputs/scoreboard.md", board.scoreboard(turn, recipe))
     turn.artifact("outputs/scoreboard.md", "Scoreboard of the sweep")
     turn.cost(f"{recipe.generation}/sweep")
-    asked = sum(row["tuned"] for row in board.scored(turn, recipe))
+    asked = sum(model.tuned for model in board.measured(turn, recipe))
     summary = f"{asked} of {len(recipe.candidates)} candidates measured"
     turn.phase(Phase.SWEEP, "completed", recipe.generation, summary=summary)
     # Where the sweep is the training, the comparison is where the winner is confirmed.

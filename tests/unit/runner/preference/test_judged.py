@@ -7,12 +7,19 @@ from typing import Any
 
 import pytest
 import scipy.stats
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from pilotlight.dataset import scan
 from pilotlight.plan import Phase
+from pilotlight.pricebook import load_planner_prices
 from pilotlight.question import QuestionKind
+from pilotlight.sources import pack
 from runner.judging.rules import FormRule
-from tests.unit.runner.preference.conftest import PAIRS
+from tests.fixtures.judge_models import answers_in
+from tests.fixtures.planner_desk import open_desk
+from tests.unit.runner.preference.conftest import PAIRS, PairServer
 
 PROMPTS = "accounts/local/datasets/prompts-only"
 ROWS = 60
@@ -82,6 +89,7 @@ def test_tuned_answers_are_judged_against_the_base_models(desk: Any, control: An
     assert len(control.jobs) == 2  # as many as run at a time: both reach the target
     text = control.ask_open().text
     assert "**met**" in text
+    assert "I recommend to deploy" in text
     votes = lines(desk, "outputs/verdicts-1-c1.jsonl")
     assert len(votes) == 24
     wins = sum(vote["first" if vote["order"] == "forward" else "second"].startswith("good") for vote in votes) // 2
@@ -106,15 +114,18 @@ def test_a_judge_by_position_is_said_to_be_one(desk: Any, control: Any) -> None:
     desk.run()
     assert control.ask_open().plan_hash, control.ask_open().text
     plan = control.plans[control.ask_open().plan_hash]
-    assert plan.preference.judge == "accounts/fireworks/models/ember-1m"
+    assert plan.preference.judge == "ember-1m"
     assert (plan.preference.criterion, plan.preference.given) == ("the kinder answer is better", True)
     assert any("ember-1m judges 12 pairs" in line.text for line in plan.cost.lines)
+    rules = {grant.id: grant.rules for grant in plan.grants}
+    assert not any(rules[f"{way}-judge-final"]["body.max_tokens"].allows(1) for way in ("ask", "measure"))
     assert sum((grant.max_cost for grant in plan.grants), Decimal(0)) == plan.cost.total("high")
     control.reply()
     desk.run()
     text = control.ask_open().text
     assert "| 50.0 % (25.4 to 74.6) | 0 | 12 | 0 | 0 | 100.0 %" in text
     assert "it mostly goes by the order" in text
+    assert "is not shown to be better than the base model by the win rate" in text
     assert {name.rsplit("-", 1)[1] for name in control.deployments} == {"eval", "final"}
     (asked,) = {body["model"] for body in control.completions if len(body["prompt"]) == 2 and body["echo_last"] == 2}
     assert asked.endswith("judge-final")
@@ -190,6 +201,104 @@ def test_one_model_cannot_be_strong_and_weak(desk: Any, prompts_only: Any) -> No
     prompts_only.instructions = [f"Run DPO on {PROMPTS} using ember-1m. Use ember-500k as the strong model."]
     desk.run()
     assert "ember-500k would be both" in prompts_only.ask_open().text
+
+
+CLAUDE = "claude-sonnet-5-5"
+EVALUATOR = "accounts/local/evaluators/kind"
+
+
+def register(control: Any, code: str) -> None:
+    files = {"main.py": code}
+    control.registered[EVALUATOR] = {
+        "name": EVALUATOR, "state": "ACTIVE", "displayName": "Kindness", "archive": pack(files)
+    }  # fmt: skip
+
+
+def test_an_evaluator_of_the_account_judges(desk: Any, control: Any) -> None:
+    control.says = improved
+    control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Skip HP tuning. Use evaluator {EVALUATOR}."]
+    code = "def evaluate(completion):\n    return 0.75 if completion.startswith('good') else 0.25\n"
+    register(control, code)
+    desk.run()
+    plan = control.plans[control.ask_open().plan_hash]
+    assert plan.preference.judge == f"evaluator {EVALUATOR}"
+    control.reply()
+    desk.run()
+    text = control.ask_open().text
+    assert "| the final model | 100.0 % (75.8 to 100.0) | 12 | 0 | 0 | 0 |" in text
+    assert "| the final model | 0.750 (0.750 to 0.750) | 0.250 (0.250 to 0.250) |" in text
+
+
+def test_an_evaluator_that_scores_all_pairs_alike_is_refused(desk: Any, control: Any) -> None:
+    control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Use evaluator {EVALUATOR}."]
+    code = "def evaluate(completion):\n    return 0.5\n"
+    register(control, code)
+    desk.run()
+    assert "scores everything alike: 0.5" in control.ask_open().text
+    assert not control.plans
+
+
+class PlannerServer(PairServer):
+    """A planner's model at known prices, which reads the answers and prefers the one that begins with `good`."""
+
+    async def context(self, request: Request) -> Response:
+        told = json.loads(bytes((await super().context(request)).body))
+        told["plannerModels"] = [CLAUDE]
+        told["prices"]["planner"] = load_planner_prices().only([CLAUDE]).model_dump(mode="json")
+        return JSONResponse(told)
+
+    async def judge(self, request: Request) -> Response:
+        body = await request.json()
+        if not self._granted("CreatePlannerMessage", {}, body):
+            return JSONResponse({"error": {"code": 403, "status": "PERMISSION_DENIED", "message": "no grant"}}, 403)
+        first, second = answers_in(body["messages"][0]["content"])
+        verdict = "A" if first > second else "B" if second > first else "tie"
+        text = "I cannot say." if "unreadable" in first + second else f"It is kinder.\nVerdict: {verdict}"
+        return JSONResponse({"content": [{"type": "text", "text": text}], "stop_reason": "end_turn"})
+
+
+def test_the_planners_model_judges_at_a_price_of_the_plan(control: Any, tmp_path: Any) -> None:
+    def sometimes(model: str, asked: str) -> str:
+        return "unreadable" if "#1 " in asked or "#2" in asked else improved(model, asked)
+
+    control.says = sometimes
+    control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Skip HP tuning."]
+    server = PlannerServer(control)
+    server.app.router.routes.append(Route("/planner/v1/messages", server.judge, methods=["POST"]))
+    with open_desk(control, tmp_path, server.app) as desk:
+        desk.run()
+        plan = control.plans[control.ask_open().plan_hash]
+        assert (plan.preference.judge, plan.preference.given) == (CLAUDE, False)
+        assert "is shorter (100 % of the 46 pairs that differ in it)" in plan.preference.criterion
+        (line,) = [line for line in plan.cost.lines if line.kind == "planner"]
+        (grant,) = [grant for grant in plan.grants if grant.method == "CreatePlannerMessage"]
+        assert 0 < line.expected < line.high == grant.max_cost
+        assert not any(grant.rules["body.max_tokens"].allows(tokens) for tokens in (1, 601, 8192))
+        control.reply()
+        desk.run()
+        votes = lines(desk, "outputs/verdicts-1-final.jsonl")
+    unread = sum(vote["vote"] == "invalid" for vote in votes) // 2
+    assert unread > 0
+    text = control.ask_open().text
+    assert f"| {12 - unread} | 0 | 0 | {unread} |" in text
+
+
+def test_the_win_rate_chooses_where_it_is_the_target(desk: Any, control: Any) -> None:
+    """Likelihoods do not tell the candidates apart; the answers of one of them win."""
+
+    def second_wins(model: str, asked: str) -> str:
+        return "good: it is done" if model.split("#")[0].endswith("c2") else "bad: never ask again"
+
+    control.says = second_wins
+    control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Target: win rate above 60%."]
+    desk.run()
+    plan = control.plans[control.ask_open().plan_hash]
+    assert next(value.value for value in plan.values if value.name == "winner") == "win rate"
+    control.reply()
+    desk.run()
+    text = control.ask_open().text
+    assert "Winner: **c2** (the highest win rate against the base model)" in text
+    assert "**I recommend to deploy c2**" in text
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20))])

@@ -11,7 +11,8 @@ POSTGRES_SAMPLE := tests/unit/database tests/contracts/postgres tests/unit/gatew
 	tests/unit/gateway/test_store_quick.py tests/unit/agent/test_journal.py tests/unit/agent/test_turns.py \
 	tests/contracts/agent/test_session_flow.py
 
-.PHONY: demo demo-classification demo-preference up test test-slow test-postgres test-postgres-sample postgres mutants adversary \
+.PHONY: demo demo-classification demo-preference demo-evaluator up test test-slow test-postgres test-postgres-sample \
+	postgres mutants adversary \
 	crashes check doctor bubblewrap clean help
 
 help:  ## what there is
@@ -22,6 +23,9 @@ demo: $(STAMP) bubblewrap  ## a real fine-tune from an instruction to a deployed
 
 demo-classification: $(STAMP) bubblewrap  ## base models measured, the strongest tuned, scores by label, a deployed classifier
 	$(RUN)/pilotlight demo --workflow classification
+
+demo-evaluator: $(STAMP) bubblewrap  ## an evaluator written from the data, then a fine-tune whose winner it chooses
+	$(RUN)/pilotlight demo --workflow evaluator
 
 demo-preference: $(STAMP) bubblewrap  ## pairs of answers, a sweep of DPO, the comparison, a deployed model
 	$(RUN)/pilotlight demo --workflow preference

@@ -42,8 +42,9 @@ class Dispatcher:
 
     def __init__(self, engine: Engine, settings: Settings, launcher: Launcher) -> None:
         self._engine, self._settings, self._launcher = engine, settings, launcher
-        self._runs: dict[str, Run] = {}
-        self._turns: dict[str, asyncio.Task[None]] = {}
+        self._runs: dict[leases.Held, Run] = {}
+        """By session and epoch: a turn may begin while the one before it still sweeps up."""
+        self._turns: dict[leases.Held, asyncio.Task[None]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._hint = asyncio.Event()
         self._threads = ThreadPoolExecutor(4, "dispatch")
@@ -79,10 +80,11 @@ class Dispatcher:
 
         A worker that does not do it in time has lost its right to write and to call anyway.
         """
-        if run := self._runs.get(session_id):
+        tasks = [task for (session, _), task in self._turns.items() if session == session_id]
+        for run in [run for (session, _), run in self._runs.items() if session == session_id]:
             await run.stop()
-        if task := self._turns.get(session_id):
-            await asyncio.wait([task])
+        if tasks:
+            await asyncio.wait(tasks)
         deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
         while await self._in_thread(self._is_leased, session_id) and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.1)
@@ -109,11 +111,13 @@ class Dispatcher:
     def _begin(self, turn: Turn) -> None:
         run = Run(self._engine, self._settings, self._launcher, self._surface, turn)
         task = asyncio.create_task(run.work(), name=f"session {turn.session}")
-        self._runs[turn.session], self._turns[turn.session] = run, task
+        name = (turn.session, turn.epoch)
+        self._runs[name], self._turns[name] = run, task
         task.add_done_callback(partial(self._finish, turn))
 
     def _finish(self, turn: Turn, task: "asyncio.Task[None]") -> None:
-        del self._runs[turn.session], self._turns[turn.session]
+        name = (turn.session, turn.epoch)
+        del self._runs[name], self._turns[name]
         self._hint.set()
         error = None if task.cancelled() else task.exception()
         if error is None:
@@ -136,11 +140,12 @@ class Dispatcher:
     async def _beat(self) -> None:
         before, moment = dict(self._runs), asyncio.get_running_loop().time()
         if before:
-            await self._stop_others(before, await self._in_thread(self._write_beat, list(before)))
+            sessions = list({session for session, _ in before})
+            await self._stop_others(before, await self._in_thread(self._write_beat, sessions))
         self._beaten = moment
 
-    async def _stop_others(self, before: dict[str, Run], held: set[leases.Held]) -> None:
-        lost = [run for run in before.values() if not run.over and (run.turn.session, run.turn.epoch) not in held]
+    async def _stop_others(self, before: dict[leases.Held, Run], held: set[leases.Held]) -> None:
+        lost = [run for name, run in before.items() if not run.over and name not in held]
         for run in lost:
             log.warning("Session %s is no longer this worker's: its runner is stopped.", run.turn.session)
         await asyncio.gather(*(run.stop() for run in lost))

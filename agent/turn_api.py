@@ -34,12 +34,12 @@ from agent.turn_wire import (
 )
 from agent.turns import Turn
 from gateway.grants import CostSummary
+from gateway.metering import load_gateway_prices
 from gateway.principal import reaper_of
 from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import InvalidArgument, NotFound
 from pilotlight.money import from_micros
 from pilotlight.plan import Phase, Plan
-from pilotlight.pricebook import load_prices
 from pilotlight.question import Answer, Question
 from pilotlight.settings import Settings
 from pilotlight.strict_json import StrictRoute
@@ -184,10 +184,11 @@ def _describe(db: Session, settings: Settings, row: SessionRow, said: list[Instr
         budget_usd=None if limit is None else from_micros(limit),
         backend=settings.backend,
         public_url=settings.control_url,
-        prices=load_prices(settings.backend),
+        prices=load_gateway_prices(settings),
         grace_seconds=settings.job_grace_seconds,
         no_progress_seconds=settings.no_progress_seconds,
         estimate_ratio=ratio if ratio.runs else None,
+        planner_models=list(settings.planner_models),
     )
 
 

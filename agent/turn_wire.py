@@ -40,6 +40,8 @@ class TurnContext(Wire):
     estimate_ratio: RatioView | None
     """None before the first finished run."""
     graph_version: int | None = None
+    planner_models: list[str] = Field(default_factory=list)
+    """Models that the planner may call; none where no provider's key is configured."""
 
 
 class NewEvent(Wire):

@@ -25,6 +25,10 @@ INSTRUCTIONS = {
         "Benchmark and fine-tune classification on accounts/local/datasets/support-tickets. "
         "Compare ember-500k and ember-1m. Use 300 samples for HP tuning. Budget: under $1."
     ),
+    "evaluator": (
+        "Generate an evaluator for accounts/local/datasets/support-tickets, then run SFT on ember-1m and use that "
+        "evaluator to pick the winning candidate. Use 300 samples for HP tuning. Budget: under $1."
+    ),
     "preference": (
         "Run ORPO on accounts/local/datasets/replies using ember-1m with beta 0.1 and 0.3. "
         "Target: accuracy of 80%. Budget: under $1."

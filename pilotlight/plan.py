@@ -254,6 +254,19 @@ class Goal(Wire):
     """Whether this plan measures the metric at all; where it does not, the report says so."""
 
 
+class PairMaking(Wire):
+    """How a preference plan makes its pairs, where the dataset holds prompts only."""
+
+    strong: str
+    weak: str
+    """Base models that answer the prompts."""
+    prompts: int
+    unseen: int
+    """Held-out prompts, of which no pair is made."""
+    most_tokens: int
+    """Of an answer."""
+
+
 class Preference(Wire):
     """What a preference plan learns from, and how."""
 
@@ -267,6 +280,15 @@ class Preference(Wire):
     left_out: list[str] = Field(default_factory=list)
     """Base models that were not taken into that sweep."""
     goal: Goal | None = None
+    judge: str
+    """Who compares answers: a base model, or a rule."""
+    criterion: str
+    """By what: the rubric, or the rule in words."""
+    given: bool
+    """Whether the user gave the criterion."""
+    judged_prompts: int
+    """Held-out prompts on which tuned and base models are compared, at most."""
+    making: PairMaking | None = None
 
 
 class PlanOffer(Wire):

@@ -7,7 +7,10 @@ from typing import Any
 
 import prompts
 from pilotlight.plan import Plan
-from runner.planning.catalogue import find_base, list_bases, list_resources
+from runner.data.store import load_facts
+from runner.interpreter.models import find_models
+from runner.planning.catalogue import BaseFacts, find_base, list_bases, list_resources
+from runner.planning.missing import option_cost
 from runner.turn import Turn
 
 SHOWN = 20
@@ -18,27 +21,48 @@ _WORDS: dict[str, str] = {
     "deployments": r"\bdeploy\w*|\bendpoints?\b|\breplicas?\b",
     "cost": r"\bcosts?\b|\bspen[dt]\w*|\bprices?\b|\bpricing\b|\bbudget\b|\bexpensive\b|\bcheap\w*|\bhow long\b",
     "tuned": r"\b(?:my|our|tuned|trained|fine-?tuned) (?:own )?(?:models?|adapters?)\b|\bloras?\b",
+    "evaluators": r"\bevaluators?\b",
     "scoreboard": r"\bwinner\b|\bwon\b|\bwin\b|\bscoreboard\b|\bcandidates?\b|\bresults?\b",
 }
 _BASES = re.compile(r"\bmodels?\b|\bbase\b|\bsupport\w*", re.I)
 
 
-def answer(turn: Turn, question: str) -> str:
-    """Markdown with a part for everything the question names, told apart by its words; nothing is spent for it."""
+def answer(turn: Turn, question: str, intent: dict[str, Any]) -> str:
+    """Markdown with a part for everything the question names, told apart by its words; nothing is spent for it.
+
+    `intent` is what was asked for so far: what it would cost with a base model that the question names is told.
+    """
     topics = [topic for topic, words in _WORDS.items() if re.search(words, question, re.I)]
     bases = list_bases(turn.client, turn.context.account)
-    if "tuned" not in topics and (_BASES.search(question) or find_named(question, bases)):
+    named = _find_named(question, bases)
+    if "tuned" not in topics and (_BASES.search(question) or named):
         topics.append("bases")
+    offers = _cost_with(turn, named, intent) if "cost" in topics else {}
     found = {topic: _FINDERS[topic](turn) for topic in topics if topic in _FINDERS}
     return prompts.render(
-        "answer.md.j2", topics=topics, found=found, bases=bases, question=question, shown=SHOWN, **_cost(turn)
+        "answer.md.j2",
+        topics=topics,
+        found=found,
+        bases=bases,
+        offers=offers,
+        question=question,
+        shown=SHOWN,
+        **_cost(turn),
     )
 
 
-def find_named(question: str, bases: list[Any]) -> list[Any]:
+def _cost_with(turn: Turn, named: list[BaseFacts], intent: dict[str, Any]) -> dict[str, str]:
+    """By base model: the preview's total, once the data has been looked at."""
+    facts = load_facts(turn.workspace, "train") or {}
+    known = bool(facts) and facts.get("name") == intent.get("train_dataset")
+    return {base.id: option_cost(turn, intent, base) for base in named} if known else {}
+
+
+def _find_named(question: str, bases: list[BaseFacts]) -> list[BaseFacts]:
     """The base models that a question names."""
-    words = re.findall(r"[\w./-]*[\w]", question)
-    return [base for word in words if (base := find_base(word, bases)) is not None]
+    words = [*re.findall(r"[\w./-]*[\w]", question), *find_models(question)]
+    found = [base for word in words if (base := find_base(word, bases)) is not None]
+    return list({base.name: base for base in found}.values())
 
 
 def _cost(turn: Turn) -> dict[str, Any]:
@@ -84,5 +108,6 @@ _FINDERS: dict[str, Callable[[Turn], Any]] = {
     "jobs": _jobs,
     "deployments": _own("deployments"),
     "tuned": _tuned,
+    "evaluators": _own("evaluators"),
     "scoreboard": _scoreboard,
 }

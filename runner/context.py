@@ -49,6 +49,7 @@ class TurnContext(Inbound):
     no_progress_seconds: float = 1800.0
     estimate_ratio: EstimateRatio | None = None
     graph_version: int | None = None
+    planner_models: list[str] = Field(default_factory=list)
 
     def said(self) -> list[str]:
         """All instructions of the session in order, the first one included once."""

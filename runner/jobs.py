@@ -137,7 +137,7 @@ def _follow_all(
         if pruner:
             pruner.look(runs)
         if failed_in_a_row >= FAILURES_IN_A_ROW:
-            last = [result for result in results.values() if not result.done][-1]
+            last = [result for result in results.values() if not (result.done or result.pruned)][-1]
             raise TooManyFailures(f"{failed_in_a_row} training jobs in a row failed. The last reason: {last.message}")
         if followers:
             time.sleep(turn.poll_seconds)

@@ -78,7 +78,7 @@ def predict(turn: Turn, recipe: Recipe, target: Target, probes: Sequence[Probe])
         f"Asking {target.model.rsplit('/', 1)[-1]} for the labels of {len(probes):,} held-out rows.",
         f"ask/{recipe.generation}/{target.label}",
     )
-    spelled = _spell(turn, recipe, target.address)
+    spelled = spell(turn, target.address, [SEPARATOR.join(choice) for choice in recipe.labels.choices])
     matcher = Matcher(recipe.labels.labels, recipe.labels.multi)
 
     def one(probe: Probe) -> Prediction:
@@ -123,8 +123,7 @@ def _predict(
     try:
         body = label_requests.chat_body(recipe, address, probe.messages, probe.tools)
         reply = serving.post(turn, serving.CHAT_PATH, body)
-        prompt = _prompt_ids(reply)
-        scores = _measure(turn, address, prompt, spelled)
+        scores = measure(turn, address, prompt_ids(reply), spelled)
     except InvalidArgument as error:
         if "too long" not in error.message:
             raise
@@ -133,7 +132,8 @@ def _predict(
     return Prediction(text, matcher.match(text), tuple(recipe.labels.choices[best.place]), round(best.share, 6))
 
 
-def _measure(turn: Turn, address: str, prompt: list[int], spelled: list[list[int]]) -> list[float]:
+def measure(turn: Turn, address: str, prompt: list[int], spelled: list[list[int]]) -> list[float]:
+    """The log-probability of each answer after a prompt, both as tokens; see spell() and prompt_ids()."""
     scores: list[float] = []
     for at in range(0, len(spelled), label_requests.CHOICES_AT_ONCE):
         batch = spelled[at : at + label_requests.CHOICES_AT_ONCE]
@@ -146,12 +146,11 @@ def _measure(turn: Turn, address: str, prompt: list[int], spelled: list[list[int
     return scores
 
 
-def _spell(turn: Turn, recipe: Recipe, address: str) -> list[list[int]]:
+def spell(turn: Turn, address: str, answers: Sequence[str]) -> list[list[int]]:
     """The tokens of each answer with the end of the turn, as the model's own template writes them.
 
     Raises FailedPrecondition for a template that changes what is around an answer with the answer.
     """
-    answers = [SEPARATOR.join(choice) for choice in recipe.labels.choices]
     one, other = (_written(turn, address, probe) for probe in _PROBES)
     before = next(at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
     after = next(at for at, (a, b) in enumerate(zip(reversed(one), reversed(other), strict=False)) if a != b)
@@ -166,10 +165,11 @@ def _spell(turn: Turn, recipe: Recipe, address: str) -> list[list[int]]:
 
 
 def _written(turn: Turn, address: str, answer: str) -> list[int]:
-    return _prompt_ids(serving.post(turn, serving.CHAT_PATH, label_requests.spell_body(address, answer)))
+    return prompt_ids(serving.post(turn, serving.CHAT_PATH, label_requests.spell_body(address, answer)))
 
 
-def _prompt_ids(reply: dict[str, Any]) -> list[int]:
+def prompt_ids(reply: dict[str, Any]) -> list[int]:
+    """The tokens of the prompt that a reply was made to. Raises FailedPrecondition where it does not tell them."""
     choice = reply["choices"][0]
     ids = choice.get("prompt_token_ids") or reply.get("prompt_token_ids")
     if not ids:

@@ -26,6 +26,10 @@ def steers(turn: Turn, state: State) -> bool:
     for number, text in enumerate(fresh):
         said = read_text(text)
         if said.get("workflow") == "question":
-            turn.say(catalogue_answers.answer(turn, str(said.get("question", text))), f"aside/{number}")
+            turn.say(_answer(turn, state, str(said.get("question", text))), f"aside/{number}")
     turn.workspace.write_json(_ASIDE, len(turn.context.said()))
     return False
+
+
+def _answer(turn: Turn, state: State, question: str) -> str:
+    return catalogue_answers.answer(turn, question, state.get("intent", {}))

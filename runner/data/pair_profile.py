@@ -31,7 +31,7 @@ def profile_pairs(path: Path, broken: dict[int, str]) -> tuple[Profile, float]:
         seen.note(findings, line.number, row, pair)
         profile.lines.append(line.number)
         profile.groups.append(_hash(" ".join(_words(pair))))
-        both = [[*pair.prompt, pair.preferred], [*pair.prompt, pair.other]]
+        both = both_sides(row)
         profile.tokens.append(sum(map(estimate_tokens, both)))
         profile.characters += sum(len(text_of(message)) for messages in both for message in messages)
         profile.turns["multi-turn" if sum(m.get("role") == "user" for m in pair.prompt) > 1 else "single-turn"] += 1
@@ -39,6 +39,12 @@ def profile_pairs(path: Path, broken: dict[int, str]) -> tuple[Profile, float]:
         longer += (first > second) + (first == second) / 2
     profile.findings = findings.listed()
     return profile, longer / max(1, profile.usable)
+
+
+def both_sides(row: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """The two conversations of a pair."""
+    pair = read_pair(row)
+    return [[*pair.prompt, pair.preferred], [*pair.prompt, pair.other]]
 
 
 class _Seen:

@@ -45,7 +45,7 @@ def make_sides(
 
     Raises FailedPrecondition when a side would have fewer than 3 rows.
     """
-    train_at, heldout_at = _divide(source, evaluation, train_fraction)
+    train_at, heldout_at = divide(source, evaluation, train_fraction)
     check_size(len(train_at), len(heldout_at) if evaluation is None else evaluation.profile.usable)
     maker = SideMaker(workspace, prefix, source)
     whole = evaluation is not None and len(train_at) == source.profile.rows and not source.profile.conversions
@@ -64,7 +64,8 @@ def leaked_rows(source: Profile, evaluation: Profile) -> list[int]:
     return [at for at, key in enumerate(source.groups) if key in known]
 
 
-def _divide(source: Source, evaluation: Source | None, fraction: float | None) -> tuple[list[int], list[int]]:
+def divide(source: Source, evaluation: Source | None, fraction: float | None) -> tuple[list[int], list[int]]:
+    """Positions of the rows to train on and, without an evaluation dataset, of those that are held out."""
     profile = source.profile
     if evaluation is not None:
         leaked = set(leaked_rows(profile, evaluation.profile))
@@ -104,11 +105,11 @@ class SideMaker:
         kept = path.with_name(f"{step}.jsonl")
         path.replace(kept)
         name = f"accounts/{self._account}/datasets/{external_id(self._session, step)}"
-        return _describe(name, kept, digest, rows, tokens)
+        return describe_side(name, kept, digest, rows, tokens)
 
     def reuse(self, source: Source) -> DataSide:
         """The dataset itself, where nothing has to be made."""
-        side = _describe(source.name, source.path, "", source.profile.usable, source.profile.total_tokens)
+        side = describe_side(source.name, source.path, "", source.profile.usable, source.profile.total_tokens)
         return side.model_copy(update={"file": None})
 
     def _step(self, role: str, digest: str) -> str:
@@ -121,7 +122,8 @@ class SideMaker:
         return names[digest]
 
 
-def _describe(name: str, path: Path, digest: str, rows: int, tokens: int) -> DataSide:
+def describe_side(name: str, path: Path, digest: str, rows: int, tokens: int) -> DataSide:
+    """A side of the rows at `path`, which train on so many rough tokens."""
     answers, prompts = array("I"), 0
     for line in read_lines(path):
         row = chat_of(line.value or {})

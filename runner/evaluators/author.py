@@ -3,6 +3,7 @@
 from typing import Any
 
 import prompts
+from pilotlight.errors import PermissionDenied, ResourceExhausted
 from runner.data.store import load_facts, load_source
 from runner.evaluators import gate, kept
 from runner.evaluators.draft import Draft, write_from_library
@@ -10,6 +11,7 @@ from runner.evaluators.kept import SOURCE, SPEC, Record
 from runner.evaluators.kinds import choose_kind
 from runner.evaluators.rows import Example, read_examples
 from runner.evaluators.scores import EvaluatorUnfit, digest_of
+from runner.evaluators.writer import write_by_model
 from runner.turn import Turn
 
 
@@ -18,7 +20,11 @@ def provide(turn: Turn, intent: dict[str, Any]) -> Record:
 
     Raises EvaluatorUnfit, in words for the user, when none can be written or it does not pass its gate.
     """
-    record, wish = kept.load(turn.workspace), str(intent.get("scoring_intent") or "")
+    wish = str(intent.get("scoring_intent") or "")
+    try:
+        record = kept.load(turn.workspace)
+    except EvaluatorUnfit:
+        record = None  # a changed one is no reason not to write another
     if record is not None and record.wish == wish and _content(turn) in record.checked_on:
         return record
     return _write(turn, wish)
@@ -59,6 +65,11 @@ def read_staged(turn: Turn) -> list[Example]:
 
 def _write(turn: Turn, wish: str) -> Record:
     examples, dataset = read_staged(turn), str((load_facts(turn.workspace, "train") or {})["name"])
+    if turn.context.planner_models:
+        try:
+            return _finish(turn, *write_by_model(turn, wish, dataset, examples), wish)
+        except (PermissionDenied, ResourceExhausted) as error:
+            turn.say(prompts.render("evaluator_no_model.md.j2", reason=str(error)), "evaluator/no-model")
     draft = write_from_library(choose_kind(wish, [example.truth for example in examples]), dataset, wish)
     report = gate.check(turn, draft.source, examples, draft.compares)
     _require(report, f'The evaluator "{draft.title}" does not fit this data, so it is not used.')

@@ -33,6 +33,9 @@ _WORDS = {
 _TRUTH = re.compile(
     r"\bmatch|\bcorrect|\bsame\b|\bequals?\b|\bagree|\bground[- ]truth|\bright\b|\baccura|\breference", re.I
 )
+_FORM = re.compile(
+    r"\b(?:(?:right|correct) )?(?:schema|formats?|structure|keys)\b|\bvalid\b|\bwell-?formed\b|\bpattern\b", re.I
+)
 _STRICT = re.compile(r"\bexact|\bstrict|\ball or nothing|\b(?:no|without) partial|\bwhole\b|\bidentical", re.I)
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s?(?:%|percent)")
 _ABSOLUTE = re.compile(r"(?:within|tolerance(?: of)?|±|\+/-)\s*(\d*\.?\d+)(?!\s?(?:%|percent|\d))", re.I)
@@ -52,6 +55,11 @@ class Kind(NamedTuple):
     def compares(self) -> bool:
         """Whether answers are compared with the right one; else only their form is checked."""
         return self.name != "json_schema" and bool(self.settings.get("compare", True))
+
+
+def is_about_form(wish: str) -> bool:
+    """Whether the form of an answer is to be checked, and not whether it is the right one."""
+    return bool(_FORM.search(wish)) and not _TRUTH.search(re.sub(_FORM, "", wish))
 
 
 def choose_kind(wish: str, truths: Sequence[str]) -> Kind:

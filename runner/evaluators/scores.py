@@ -62,7 +62,7 @@ def _read(result: dict[str, Any]) -> Score:
         return Score(0.0, error, seconds)
     value: Any = result.get("value")
     number: Any = value.get("score") if isinstance(value, dict) else value
-    if not isinstance(number, int | float) or not math.isfinite(number):
+    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
         return Score(0.0, f"returned {_kind(value)} instead of a number", seconds)
     if not 0.0 <= number <= 1.0:
         return Score(0.0, f"returned {number:g}, which is not between 0 and 1", seconds)

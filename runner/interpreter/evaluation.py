@@ -4,6 +4,8 @@ import re
 from typing import Any
 
 from runner.interpreter.datasets import find_evaluator
+from runner.interpreter.models import find_models
+from runner.interpreter.numbers import FINDERS
 from runner.interpreter.text import negated, sentence_after
 
 _LOSS = re.compile(r"\b(?:validation|eval(?:uation)?|val|held[- ]?out)[- ]loss\b", re.I)
@@ -19,6 +21,9 @@ _OWN = re.compile(
     r"\b(?:use |with |using )?(?:my|our) (?:own )?evaluator\b|\bown evaluator\b|\bbring my own evaluator", re.I
 )
 _REUSE = re.compile(r"\b(?:that|this|the) evaluator\b", re.I)
+_SCORING = re.compile(
+    r"\b(?:scor|check|verif|match|correct|answer|output|repl(?:y|ies)|ground|toleran|pattern|json|credit)", re.I
+)
 _RUBRIC = re.compile(
     r"\b(?:this |following |custom )?(?:judging )?rubric\s*(?:is|:|=|-)\s*|\bjudge (?:them |it |answers "
     r"|outputs )?(?:by|on|according to)[: ]\s*",
@@ -64,18 +69,26 @@ def uses_that_evaluator(text: str) -> bool:
 def find_scoring_intent(text: str) -> str | None:
     """The user's own words on what is correct: what is left beside naming the data and the follow-on work."""
     sentences = [part.strip() for part in re.split(r"(?<=[.!?])\s+|\n+", text) if part.strip()]
-    kept = [
-        part
-        for part in sentences
-        if not _GENERATE.search(part) and not re.search(r"\bthen (?:run|do|start)\b", part, re.I)
-    ]
+    kept = [part for part in sentences if not _GENERATE.search(part) and not _is_other(part)]
+    return " ".join(kept).strip() or find_inline_intent(text)
+
+
+def find_inline_intent(text: str) -> str | None:
+    """What stands beside the evaluator in one sentence: "an evaluator that checks whether the JSON is valid"."""
     inline = re.search(
-        r"evaluator\b[^.]*?\b(?:that|which|to) (?:checks?|scores?|verif\w+|tests?|measures?)\b[^.]*", text, re.I
+        r"evaluator\b[^.]*?\b(?:that|which|to) (?:checks?|scores?|verif\w+|tests?|measures?)\b(?:[^.]|\.(?=\S))*",
+        text,
+        re.I,
     )
-    words = " ".join(kept) or (
-        re.sub(r"^evaluator\b.*?\b(?:that|which|to)\s+", "", inline[0], flags=re.I) if inline else ""
-    )
+    words = re.sub(r"^evaluator\b.*?\b(?:that|which|to)\s+", "", inline[0], flags=re.I) if inline else ""
     return words.strip() or None
+
+
+def _is_other(sentence: str) -> bool:
+    """Whether a sentence is about the work that follows, or sets something of it."""
+    if re.search(r"\bthen (?:run|do|start)\b", sentence, re.I) or find_models(sentence):
+        return True
+    return not _SCORING.search(sentence) and any(find(sentence) is not None for find in FINDERS.values())
 
 
 def _denied(text: str) -> bool:

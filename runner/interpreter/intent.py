@@ -43,6 +43,9 @@ class Intent(BaseModel):
     sweep_base_models: bool | None = None
     preference_method: Literal["dpo", "orpo"] | None = None
     generate_pairs: bool | None = None
+    strong_model: str | None = None
+    weak_model: str | None = None
+    judge_model: str | None = None
     evaluation: Evaluation | None = None
     evaluator: str | None = None
     rubric: str | None = None
@@ -74,6 +77,8 @@ class Intent(BaseModel):
     stop_at_target: bool | None = None
     unsupported: Unsupported | None = None
     question: str | None = None
+    unread: list[str] | None = None
+    """Settings that were named and that nothing here can take up, in the user's words."""
     missing: list[str] = Field(default_factory=list)
 
     def said(self) -> dict[str, Any]:

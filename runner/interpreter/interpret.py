@@ -7,6 +7,7 @@ from runner.interpreter.datasets import find_datasets
 from runner.interpreter.evaluation import (
     evaluator_kind,
     find_evaluation,
+    find_inline_intent,
     find_scoring_intent,
     is_authoring,
     uses_that_evaluator,
@@ -16,8 +17,10 @@ from runner.interpreter.labels import find_label_settings, find_labels
 from runner.interpreter.models import find_models
 from runner.interpreter.numbers import FINDERS
 from runner.interpreter.refusals import find_unsupported
+from runner.interpreter.roles import take_roles
 from runner.interpreter.sweeps import find_sweep_settings
 from runner.interpreter.text import negated, normalise
+from runner.interpreter.unread import find_unread
 
 _TUNING = (
     r"(?:h\.?p\.?|hyper[- ]?param(?:eter)?s?)[- ]?(?:tuning|sweep|search|optimi[sz]ation)?|(?:the "
@@ -78,6 +81,8 @@ def interpret(text: str) -> Intent:
         return Intent(workflow=workflow, question=text.strip(), base_models=values.get("base_models"))
     if workflow == "evaluator":
         values |= _authoring(plain, values)
+    elif values.get("evaluation") == "generated":
+        values["scoring_intent"] = find_inline_intent(plain)
     intent = Intent.model_validate({name: value for name, value in values.items() if value is not None})
     intent.missing = list_missing(intent)
     return intent
@@ -85,15 +90,17 @@ def interpret(text: str) -> Intent:
 
 def find_fields(plain: str) -> dict[str, Any]:
     """Every field but workflow, from normalised text."""
+    roles, plain = take_roles(plain)
     datasets = find_datasets(plain)
     bare = re.sub(r"accounts/\S+", "NAME", plain)
     values: dict[str, Any] = {"train_dataset": datasets.train, "eval_dataset": datasets.evaluation}
     values["base_models"] = _only_models(plain) or find_models(plain) or None
     values |= {name: find(bare) for name, find in FINDERS.items()}
-    values |= find_evaluation(plain)
+    values |= find_evaluation(plain) | roles
     values["labels"] = find_labels(bare)
     values |= find_label_settings(bare)
     values |= find_sweep_settings(bare)
+    values["unread"] = find_unread(bare)
     values["preference_method"] = _method(plain)
     for name, pattern in _FLAGS.items():
         if match := re.search(pattern, bare, re.I):

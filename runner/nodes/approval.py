@@ -3,8 +3,9 @@
 from langgraph.types import Command
 
 from pilotlight.errors import Aborted, FailedPrecondition
+from pilotlight.money import show
 from pilotlight.plan import Phase, Plan
-from pilotlight.question import Decision, Question, QuestionKind
+from pilotlight.question import Decision, Option, Question, QuestionField, QuestionKind
 from runner.evaluators.scores import EvaluatorUnfit
 from runner.intents import merge, read_text
 from runner.nodes import gate
@@ -18,6 +19,7 @@ from runner.state import State
 from runner.turn import Turn
 from runner.workflows import workflow_of
 
+_INSTEAD = "instead"
 _REST = (Phase.SWEEP, Phase.TRAIN, Phase.EVALUATE, Phase.DEPLOY)
 
 
@@ -48,10 +50,20 @@ def propose(turn: Turn, state: State) -> Command[str]:
     digest = draft.plan.digest()
     text = "Do you approve this plan and its cost?"
     kind = QuestionKind.PLAN_APPROVAL
-    pending = gate.put(turn, Question(question_id=identifier, kind=kind, text=text, plan_hash=digest))
+    fields = _offer_fields(draft.plan)
+    pending = gate.put(turn, Question(question_id=identifier, kind=kind, text=text, plan_hash=digest, fields=fields))
     return Command(
         goto="plan_gate", update={"pending": pending, "plan_hash": digest, "asked": state.get("asked", 0) + 1}
     )
+
+
+def _offer_fields(plan: Plan) -> list[QuestionField]:
+    """The plan's offers as one choice; what is chosen is said in its own words."""
+    options = [
+        Option(value=offer.words, label=offer.text, cost=f"{show(offer.expected)} (at most {show(offer.high)})")
+        for offer in plan.offers
+    ]
+    return [QuestionField(name=_INSTEAD, label="Instead", type="choice", options=options)] if options else []
 
 
 def _reason_of(error: FailedPrecondition) -> str:
@@ -86,6 +98,7 @@ def act(turn: Turn, state: State) -> Command[str]:
     if answer.decision is Decision.REJECT:
         return _reject(turn, generation)
     changes = {name: value for name, value in answer.changes.items() if value is not None}
+    changes |= read_text(str(answer.values[_INSTEAD])) if answer.values.get(_INSTEAD) else {}
     intent = merge(state.get("intent", {}), changes or read_text(answer.text))
     return replan(turn, state, intent)
 

@@ -24,7 +24,7 @@ def begin(turn: Turn, state: State) -> Command[str]:
         return Command(goto=retry.goto, update={**as_update(retry), "seen": seen})
     for number, text in enumerate(fresh, 1):
         if number > 1 and (asked := intent.get("question")):
-            turn.say(catalogue_answers.answer(turn, str(asked)), f"answer/{seen - len(fresh) + number - 1}")
+            turn.say(catalogue_answers.answer(turn, str(asked), intent), f"answer/{seen - len(fresh) + number - 1}")
         intent = merge(intent, read_text(text))
     update: State = {"graph_version": GRAPH_VERSION, "seen": seen, "intent": intent, "clarify": {}, "trouble": {}}
     update |= next_generation(state)
@@ -60,6 +60,8 @@ def _evaluation_reason(intent: dict[str, object]) -> str:
     evaluation, evaluator = intent.get("evaluation"), intent.get("evaluator")
     if evaluation in (None, "validation_loss") or intent.get("workflow") == "evaluator":
         return ""
+    if intent.get("workflow") == "preference" and (evaluation == "rubric" or evaluator):
+        return ""
     if evaluation == "rubric" or intent.get("workflow") in ("classification", "preference"):
         return "evaluation"
     if evaluation == "generated" or evaluator == SOURCE:
@@ -69,7 +71,8 @@ def _evaluation_reason(intent: dict[str, object]) -> str:
 
 def answer(turn: Turn, state: State) -> Command[str]:
     """Answer a question about the platform; nothing is planned and nothing is spent."""
-    text = catalogue_answers.answer(turn, str(state.get("intent", {}).get("question", "")))
+    intent = state.get("intent", {})
+    text = catalogue_answers.answer(turn, str(intent.get("question", "")), intent)
     turn.say(text, f"answer/{state.get('seen', 0)}")
     for phase in Phase:
         turn.phase(phase, "skipped", state.get("generation", 1), reason="the instruction is a question")

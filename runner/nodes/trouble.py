@@ -1,10 +1,13 @@
 """When work failed: say what, spend nothing more, and wait [DESIGN 7]."""
 
+import re
+
 from langgraph.types import Command
 
 import prompts
 from pilotlight.plan import Phase
 from pilotlight.question import Option, Question, QuestionField, QuestionKind
+from runner import catalogue_answers
 from runner.intents import changes_of, merge, read_text
 from runner.limits import retry_of
 from runner.nodes import gate
@@ -14,6 +17,8 @@ from runner.results import load_recipe
 from runner.state import State
 from runner.turn import Turn
 
+_AGAIN = re.compile(r"\b(?:again|retry|redo|rerun)\b", re.I)
+"""A wish, however politely it asks."""
 _FIELD = QuestionField(
     name="next",
     label="What now?",
@@ -37,8 +42,13 @@ def propose(turn: Turn, state: State) -> Command[str]:
 
 
 def act(turn: Turn, state: State) -> Command[str]:
-    """Stop: the end, as failed. Anything else: a new plan, to be approved anew."""
+    """Stop: the end, as failed. A question: its answer. Anything else: a new plan, to be approved anew."""
     question, answer = gate.take(turn, state)
+    asked = read_text(answer.text).get("question")
+    if asked and not _AGAIN.search(answer.text):
+        text = catalogue_answers.answer(turn, str(asked), state.get("intent", {}))
+        turn.say(text, f"trouble/{state.get('asked', 0)}")
+        return Command(goto="trouble_propose")
     said = answer.changes or (read_text(answer.text) if answer.text.strip() else {})
     chosen = read_fields(question, answer, {}).get("next")
     words = answer.text.casefold()

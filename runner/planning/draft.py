@@ -22,7 +22,7 @@ from runner.planning.offers import Offer, list_offers
 from runner.planning.pricing import Band, fit_band
 from runner.planning.recipe import EvaluatorUse, Recipe
 from runner.planning.timing import SCALE_TO_ZERO_SECONDS
-from runner.planning.values import list_values
+from runner.planning.values import list_values, unread_values
 
 _LEAST_ANSWER_TOKENS, _MOST_ANSWER_TOKENS = 16, 512
 SAME_RUN = "the winner was already trained on the whole training side with these very settings"
@@ -225,7 +225,8 @@ def _assemble(inputs: Inputs, recipe: Recipe, priced: Priced, budget: Decimal | 
         "grants": priced.grants,
         "expires": inputs.expires,
     }
-    return Plan.model_validate(shared | fields)
+    values = [*fields["values"], *unread_values(inputs.intent)]
+    return Plan.model_validate(shared | fields | {"values": values})
 
 
 def plan_fields(inputs: Inputs, recipe: Recipe, band: str, done: list[str]) -> dict[str, Any]:

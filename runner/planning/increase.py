@@ -136,7 +136,7 @@ def _expect(stopped: Stopped, stop: Stop, slower: dict[str, float]) -> Stop:
 def _longer(recipe: Recipe) -> Recipe:
     task = recipe.task and recipe.task.model_copy(update={"trial_hours": 2 * recipe.task.trial_hours})
     used = recipe.evaluator and recipe.evaluator.model_copy(update={"trial_hours": 2 * recipe.evaluator.trial_hours})
-    pairs = recipe.pairs and recipe.pairs.model_copy(update={"trial_hours": 2 * recipe.pairs.trial_hours})
+    pairs = recipe.pairs and recipe.pairs.longer()
     longer = {"evaluation_hours": 2 * recipe.evaluation_hours, "task": task, "evaluator": used, "pairs": pairs}
     return recipe.model_copy(update=longer)
 

@@ -109,7 +109,7 @@ def _base_field(turn: Turn, intent: dict[str, Any], bases: list[BaseFacts]) -> Q
         Option(
             value=base.id,
             label=base.display_name,
-            cost=_option_cost(turn, intent, base) if inspected else "",
+            cost=option_cost(turn, intent, base) if inspected else "",
             recommended=base is best,
         )
         for base in ordered
@@ -121,7 +121,7 @@ def _scale(turn: Turn) -> float:
     return float((load_facts(turn.workspace, "train") or {}).get("token_scale", 1.0))
 
 
-def _option_cost(turn: Turn, intent: dict[str, Any], base: BaseFacts) -> str:
+def option_cost(turn: Turn, intent: dict[str, Any], base: BaseFacts) -> str:
     """The preview's total for this base, or why there is none."""
     try:
         plan = workflow_of(intent).draft(turn, intent, [base], 1).plan

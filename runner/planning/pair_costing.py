@@ -22,6 +22,8 @@ from runner.planning.costing import (
     slowest_of,
     within,
 )
+from runner.planning.judge_costing import price_generation, price_judging, writing_seconds
+from runner.planning.judge_requests import FINAL_JUDGE, JUDGE, judged_prompts
 from runner.planning.pricing import Band
 from runner.planning.recipe import DataSide, Recipe
 from runner.planning.timing import EVALUATION_BATCH_OVERHEAD, SCALE_TO_ZERO_SECONDS
@@ -51,19 +53,33 @@ def measuring_seconds(base: BaseFacts, heldout: DataSide, rows: int, tuned: int,
     return speed.startup_seconds + EVALUATION_BATCH_OVERHEAD * (written + read) + calls
 
 
+def trial_seconds(recipe: Recipe, base: BaseFacts, tuned: int) -> float | None:
+    """A base model and `tuned` models of it, asked about all that they are compared on."""
+    seconds = measuring_seconds(base, recipe.heldout, recipe.prompts, tuned, recipe.answer_tokens)
+    delta = recipe.preference.delta
+    if seconds is None or delta is None:
+        return seconds
+    more = writing_seconds(base, judged_prompts(recipe) * (1 + tuned), delta.mean_prompt_tokens, delta.most)
+    return None if more is None else seconds + more
+
+
 def price_pairs(recipe: Recipe, prices: PriceBook, band: Band, so_far: Decimal, rest: Rest | None = None) -> Priced:
     """Price everything that preference learning will do, or the `rest` of it. Deployment waits for the comparison."""
     rest = rest or everything(recipe)
     sheet = Sheet(prices, band)
+    price_generation(sheet, recipe)
     if rest.candidates:
         price_candidates(sheet, recipe, [[candidate] for candidate in rest.candidates])
     if rest.comparing and recipe.sweep:
         for base in recipe.bases:
             _price_trial(sheet, recipe, base, rest)
+        left = sum(one.id not in rest.asked for one in recipe.candidates)
+        price_judging(sheet, recipe, JUDGE, Phase.SWEEP, "plan_approval", left)
     if rest.final:
         price_final(sheet, recipe, rest.options, rest.gate)
     if rest.evaluation and recipe.final:
         _price_evaluation(sheet, recipe, rest.options, rest.gate)
+        price_judging(sheet, recipe, FINAL_JUDGE, Phase.EVALUATE, rest.gate, 1)
     price_deployment(sheet, recipe, rest.options, "comparison" if rest.evaluation else rest.gate)
     return sheet.total(so_far)
 
@@ -88,7 +104,7 @@ def _price_trial(sheet: Sheet, recipe: Recipe, base: BaseFacts, rest: Rest) -> N
     call = pair_requests.trial_deployment(recipe, base)
     name = requests.deployment_name(recipe, call)
     models = [name, *(f"{pair_requests.candidate_model(recipe, one)}#{name}" for one in left)]
-    seconds = measuring_seconds(base, recipe.heldout, recipe.prompts, len(left), recipe.answer_tokens)
+    seconds = trial_seconds(recipe, base, len(left))
     text = f"{base.id} and its {_counted(len(left))} on {_rows(recipe)} (with the idle window)"
     label = pair_requests.trial(recipe, base.name)
     hours = recipe.preference.trial_hours
@@ -99,12 +115,7 @@ def _price_evaluation(sheet: Sheet, recipe: Recipe, options: list[Candidate], ga
     calls = [requests.evaluation_deployment(recipe, option) for option in options]
     name = requests.deployment_name(recipe, calls[0])
     models = [name, *(f"{requests.tuned_model(recipe, option)}#{name}" for option in options)]
-    seconds = slowest_of(
-        [
-            measuring_seconds(recipe.base(one.base_model), recipe.heldout, recipe.prompts, 1, recipe.answer_tokens)
-            for one in options
-        ]
-    )
+    seconds = slowest_of([trial_seconds(recipe, recipe.base(one.base_model), 1) for one in options])
     text = f"base and final model on {_rows(recipe)} (with the idle window)"
     hours = recipe.evaluation_hours
     _add(sheet, recipe, _Measured("eval", Phase.EVALUATE, gate, text, calls, models, hours, seconds))
@@ -128,7 +139,8 @@ def _chat_grant(recipe: Recipe, measured: _Measured) -> GrantSpec:
         "body.temperature": Rule.exactly(0),
         "body.return_token_ids": Rule(one_of=[True, None]),
     }
-    calls = 3 * recipe.prompts * (len(measured.models) + 3) + _SPARE_CALLS
+    asked = recipe.prompts + (judged_prompts(recipe) if recipe.preference.delta else 0)
+    calls = 3 * asked * (len(measured.models) + 3) + _SPARE_CALLS
     step, phase = recipe.step(f"ask-{measured.name}"), measured.phase
     return asking_grant(step, requests.CHAT, phase, measured.models, measured.gate, calls, rules)
 

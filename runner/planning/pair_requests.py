@@ -7,7 +7,7 @@ from typing import Any
 
 from pilotlight.plan import Candidate
 from runner.calls import Call, external_id
-from runner.planning import requests
+from runner.planning import judge_requests, requests
 from runner.planning.catalogue import BaseFacts
 from runner.planning.label_requests import bench_label
 from runner.planning.recipe import Recipe
@@ -50,9 +50,14 @@ def written_body(model: str, messages: list[dict[str, Any]], tools: list[Any]) -
 
 def measuring_steps(recipe: Recipe, resource: str) -> tuple[str, ...]:
     """The steps that have to be begun anew when the deployment `resource` was ended."""
-    asked = {"eval": ("load",)} | {
-        trial(recipe, base.name): tuple(f"load-{one.id}" for one in tried(recipe, base.name)) for base in recipe.bases
-    }
+    asked: dict[str, tuple[str, ...]] = (
+        {"eval": ("load",)}
+        | dict.fromkeys(judge_requests.NAMES, ())
+        | {
+            trial(recipe, base.name): tuple(f"load-{one.id}" for one in tried(recipe, base.name))
+            for base in recipe.bases
+        }
+    )
     identifier = resource.rsplit("/", 1)[-1]
     name = next(name for name in asked if identifier == external_id(recipe.session, recipe.step(name)))
     return (name, *asked[name], f"ask-{name}", f"measure-{name}")

@@ -3,35 +3,50 @@
 The runs of the sweep are the training: there is no further one, unless the user wants the sweep on a part of the pairs.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from pilotlight.plan import Goal, Phase, Preference
+from pilotlight.plan import Goal, PairMaking, Phase, Preference
 from runner.planning.choices import FIRST_HOUR, Choices
 from runner.planning.draft import Draft, Form, Inputs, draft_with, no_sweep, resolve, split_text
 from runner.planning.grid import build_pair_grid, default_epochs
+from runner.planning.judge_costing import judged_seconds
+from runner.planning.judge_requests import judged_prompts
+from runner.planning.judge_task import DeltaTask, JudgeTask
 from runner.planning.label_costing import hours_for
 from runner.planning.offers import Offer
-from runner.planning.pair_costing import measuring_seconds, price_pairs
+from runner.planning.pair_costing import price_pairs, trial_seconds
 from runner.planning.recipe import PairTask, Recipe
 from runner.planning.values import list_pair_values
 
 HELDOUT_PAIRS = 150
 """Pairs that every model is asked, at most."""
-GOALS = ("accuracy", "eval_loss")
-"""Metrics of a goal that are measured. A judge adds `win_rate`."""
+GOALS = ("accuracy", "eval_loss", "win_rate")
+"""Metrics of a goal that are measured."""
 SWEEP_IS_TRAINING = "the runs of the sweep are the training, on the whole training side"
 
 
-def draft_preference(inputs: Inputs, longer: float, known: list[str]) -> Draft:
-    """Resolve, price and, if need be, cut. Raises FailedPrecondition when even the smallest plan is over budget.
+class Facts(NamedTuple):
+    """What a preference plan follows from, beside what every plan does."""
 
-    `longer` is the share of pairs that prefer the longer answer, `known` are all base models of the platform.
-    """
+    longer: float
+    """The share of pairs that prefer the longer answer."""
+    known: list[str]
+    """All base models of the platform, where the user named none."""
+    judge: JudgeTask
+    delta: DeltaTask | None
+    """Set where the pairs are yet to be made."""
+
+
+def draft_preference(inputs: Inputs, facts: Facts) -> Draft:
+    """Resolve, price and, if need be, cut. Raises FailedPrecondition when even the smallest plan is over budget."""
 
     def fields(inputs: Inputs, recipe: Recipe, band: str, done: list[str]) -> dict[str, Any]:
-        return _fields(inputs, recipe, band, done) | {"preference": _preference(inputs, recipe, longer, known)}
+        return _fields(inputs, recipe, band, done) | {"preference": _preference(inputs, recipe, facts)}
 
-    return draft_with(Form(_choose, _resolve, price_pairs, fields, _no_offers), inputs)
+    def resolved(inputs: Inputs, choices: Choices) -> Recipe:
+        return _resolve(inputs, choices, facts)
+
+    return draft_with(Form(_choose, resolved, price_pairs, fields, _no_offers), inputs)
 
 
 def _no_offers(intent: dict[str, Any], choices: Choices) -> list[Offer]:
@@ -69,10 +84,13 @@ def _choose(inputs: Inputs) -> Choices:
     )
 
 
-def _resolve(inputs: Inputs, choices: Choices) -> Recipe:
+def _resolve(inputs: Inputs, choices: Choices, facts: Facts) -> Recipe:
     recipe = resolve(inputs, choices)
+    if facts.delta:
+        recipe = recipe.model_copy(update={"answer_tokens": facts.delta.most})
     task = PairTask.model_validate(
         {"method": method_of(inputs.intent), "trial_hours": 0.0, "goal": goal_of(inputs.intent)}
+        | {"judge": facts.judge, "delta": facts.delta}
     )
     whole = recipe.sample.name == recipe.train.name
     reason = recipe.final_reason or (SWEEP_IS_TRAINING if recipe.sweep and whole else "")
@@ -88,32 +106,55 @@ def _resolve(inputs: Inputs, choices: Choices) -> Recipe:
     tuned = {base.name: sum(one.base_model == base.name for one in recipe.candidates) for base in recipe.bases}
     hours = max(hours_for(_seconds(recipe, base, tuned[base.name])) for base in recipe.bases)
     once = max(hours_for(_seconds(recipe, base, 1)) for base in recipe.bases)
-    task = task.model_copy(update={"trial_hours": hours})
+    judging = judged_seconds(recipe, len(recipe.candidates))
+    judge = task.judge.model_copy(update={"hours": hours_for(judging)})
+    task = task.model_copy(update={"trial_hours": hours, "judge": judge})
     return recipe.model_copy(update={"pairs": task, "evaluation_hours": once})
 
 
 def _seconds(recipe: Recipe, base: Any, tuned: int) -> float | None:
-    return measuring_seconds(base, recipe.heldout, recipe.prompts, tuned, recipe.answer_tokens)
+    return trial_seconds(recipe, base, tuned)
 
 
 def _fields(inputs: Inputs, recipe: Recipe, band: str, done: list[str]) -> dict[str, Any]:
-    skipped = {} if recipe.sweep else {Phase.SWEEP: no_sweep(inputs.intent, done)}
+    making = recipe.preference.delta
+    skipped = {} if recipe.sweep or making else {Phase.SWEEP: no_sweep(inputs.intent, done)}
+    split = split_text(inputs).replace(
+        "equal texts stay", "equal prompts stay" if making else "pairs of one prompt stay"
+    )
     return {
         "workflow": "preference",
         "values": list_pair_values(recipe, inputs.intent, inputs.token_method, band),
         "skipped": skipped if recipe.final else skipped | {Phase.TRAIN: recipe.final_reason},
-        "split": split_text(inputs).replace("equal texts stay", "pairs of one prompt stay"),
+        "split": split,
+        "packages": recipe.preference.judge.requirements,
     }
 
 
-def _preference(inputs: Inputs, recipe: Recipe, longer: float, known: list[str]) -> Preference:
+def _preference(inputs: Inputs, recipe: Recipe, facts: Facts) -> Preference:
+    judge, delta = recipe.preference.judge, recipe.preference.delta
     swept = not inputs.intent.get("base_models") and len(recipe.bases) > 1
     taken = {base.name for base in recipe.bases}
     return Preference(
         method=recipe.preference.method,
-        pairs=inputs.sides.train.rows + inputs.sides.heldout.rows,
-        longer_preferred=round(longer, 4),
+        pairs=0 if delta else inputs.sides.train.rows + inputs.sides.heldout.rows,
+        longer_preferred=round(facts.longer, 4),
         swept_bases=swept,
-        left_out=[name for name in known if name not in taken] if swept else [],
+        left_out=[name for name in facts.known if name not in taken] if swept else [],
         goal=recipe.preference.goal,
+        judge=judge.name,
+        criterion=judge.criterion,
+        given=judge.origin == "given",
+        judged_prompts=judged_prompts(recipe),
+        making=_making(delta) if delta else None,
+    )
+
+
+def _making(delta: DeltaTask) -> PairMaking:
+    return PairMaking(
+        strong=delta.strong.name,
+        weak=delta.weak.name,
+        prompts=delta.rows,
+        unseen=delta.unseen_rows,
+        most_tokens=delta.most,
     )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pilotlight.plan import Candidate, Goal
 from runner.planning.catalogue import BaseFacts
+from runner.planning.judge_task import DeltaTask, JudgeTask
 
 
 class DataSide(BaseModel):
@@ -51,6 +52,23 @@ class PairTask(BaseModel):
     trial_hours: float
     """How long the deployment of one base model and its candidates may run."""
     goal: Goal | None = None
+    judge: JudgeTask
+    """Who compares the answers of tuned models with those of their base models."""
+    delta: DeltaTask | None = None
+    """Set when the dataset holds prompts only."""
+
+    @property
+    def by_wins(self) -> bool:
+        """Whether the win rate decides: a person named the judge or the rubric, or has a win rate as the target."""
+        return self.judge.origin == "given" or (self.goal is not None and self.goal.metric == "win_rate")
+
+    def longer(self) -> "PairTask":
+        """With twice the hours for whatever is asked."""
+        judge = self.judge.model_copy(update={"hours": 2 * self.judge.hours})
+        delta = self.delta and self.delta.model_copy(
+            update={"hours": 2 * self.delta.hours, "judge_hours": 2 * self.delta.judge_hours}
+        )
+        return self.model_copy(update={"trial_hours": 2 * self.trial_hours, "judge": judge, "delta": delta})
 
 
 class EvaluatorUse(BaseModel):

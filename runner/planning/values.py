@@ -52,13 +52,14 @@ def list_pair_values(recipe: Recipe, intent: dict[str, Any], token_method: str, 
     note = "how strongly a model is held to its base" if dpo else "the weight of preferring over imitating"
     asked = "how likely both answers are to every model, and what it answers itself (greedy)"
     tie = "a tie (the interval of the paired difference contains 0) goes to the smaller base model, then to who finds "
+    measure = "win rate" if recipe.preference.by_wins and len(recipe.bases) == 1 else "preference accuracy"
     values = [
         *_data_values(recipe, intent, token_method),
         *[value for base in recipe.bases for value in _base_values(base, recipe, intent)],
         *_training_values(recipe, intent),
         _value("betas", "Beta", betas, _origin(intent, "betas"), note),
         _value("heldout_asked", "Held-out pairs that are asked", recipe.prompts, "default", asked),
-        _value("winner", "Winner by", "preference accuracy", "default", f"{tie}the preferred answers more likely"),
+        _value("winner", "Winner by", measure, "default", f"{tie}the preferred answers more likely"),
     ]
     if goal := recipe.preference.goal:
         note = "measured on the held-out pairs" if goal.measured else "not measured by this plan: it needs a judge"
@@ -67,6 +68,13 @@ def list_pair_values(recipe: Recipe, intent: dict[str, Any], token_method: str, 
         text = f"{goal.metric.replace('_', ' ')} {OPERATORS[goal.op]} {shown}"
         values.append(_value("target", "Target", text, "set", note))
     return [*values, *_deployment_values(recipe), _value("range", "Cost range", "low to high", "default", band)]
+
+
+def unread_values(intent: dict[str, Any]) -> list[PlanValue]:
+    """What was said and cannot be set here: it is told, not dropped silently."""
+    said = intent.get("unread") or []
+    note = "not taken up: it cannot be set here; Managed Fine-Tuning and the Training API have more settings"
+    return [_value("unread", "Also said", "; ".join(map(str, said)), "unknown", note)] if said else []
 
 
 def _value(name: str, label: str, value: Scalar | list[Scalar], origin: Origin, note: str = "") -> PlanValue:

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 _Z = 1.959963984540054
@@ -24,8 +25,8 @@ def interval_of(scores: Sequence[float]) -> Interval:
     return bootstrap(scores)
 
 
-def wilson(hits: int, trials: int) -> Interval:
-    """Wilson score interval of a share; (0, 0, 1) without trials."""
+def wilson(hits: float, trials: int) -> Interval:
+    """Wilson score interval of a share; (0, 0, 1) without trials. Half a hit counts half."""
     if trials == 0:
         return Interval(0.0, 0.0, 1.0)
     share, z2 = hits / trials, _Z * _Z
@@ -36,6 +37,12 @@ def wilson(hits: int, trials: int) -> Interval:
 
 def bootstrap(scores: Sequence[float], seed: int = 42) -> Interval:
     """Percentile bootstrap of the mean. Used on paired differences too, which respects the pairing."""
+    return _bootstrap(tuple(scores), seed)
+
+
+@lru_cache(512)
+def _bootstrap(scores: tuple[float, ...], seed: int) -> Interval:
+    """Kept, because what is shown at each step of a session repeats what was shown before."""
     if not scores:
         return Interval(0.0, 0.0, 0.0)
     rng, size = random.Random(seed), len(scores)

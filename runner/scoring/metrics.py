@@ -41,14 +41,22 @@ def final_number(answer: str, reference: str) -> float:
     return float(got is not None and got == wanted)
 
 
+METRICS: dict[str, Metric] = {
+    "JSON equality": json_equal,
+    "final number": final_number,
+    "exact match": exact_match,
+    "token F1": token_f1,
+}
+
+
 def choose_metrics(references: list[str]) -> dict[str, Metric]:
     """The metrics that make sense for these references, the most telling first."""
-    chosen: dict[str, Metric] = {}
+    names: list[str] = []
     if _most(references, lambda text: _json(text) is not None and text.lstrip()[:1] in ("{", "[")):
-        chosen["JSON equality"] = json_equal
+        names.append("JSON equality")
     if _most(references, lambda text: _number(text) is not None):
-        chosen["final number"] = final_number
-    return chosen | {"exact match": exact_match, "token F1": token_f1}
+        names.append("final number")
+    return {name: METRICS[name] for name in [*names, "exact match", "token F1"]}
 
 
 def _most(references: list[str], test: Callable[[str], bool]) -> bool:

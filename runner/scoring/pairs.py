@@ -68,8 +68,12 @@ def score_tuned(base: Sequence[Likelihood], tuned: Sequence[Likelihood]) -> dict
     }
 
 
-def choose_preferred(entries: Sequence[Entry], bases: dict[str, list[float]]) -> Verdict:
+def choose_preferred(
+    entries: Sequence[Entry], bases: dict[str, list[float]], measure: str = "preference accuracy"
+) -> Verdict:
     """The winner, why, and whether it beats its base model (hits by name in `bases`) beyond chance.
+
+    `measure` is what the hits are of.
 
     Entries whose paired difference to the best has an interval that contains 0 are a tie: it goes to the smallest base
     model, then to who finds the preferred answers most likely, because training on pairs can make both unlikely.
@@ -77,7 +81,7 @@ def choose_preferred(entries: Sequence[Entry], bases: dict[str, list[float]]) ->
     best = max(entries, key=lambda entry: sum(entry.hits))
     tied = [entry for entry in entries if entry is best or difference(entry.hits, best.hits).low <= 0]
     winner = min(tied, key=lambda entry: (entry.size, -entry.likely, entry.name))
-    reason = "the highest preference accuracy"
+    reason = f"the highest {measure}"
     if winner is not best:
         gap = difference(winner.hits, best.hits)
         why = "the smaller base model" if winner.size < best.size else "it finds the preferred answers more likely"

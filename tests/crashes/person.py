@@ -21,7 +21,6 @@ Json = dict[str, Any]
 SESSIONS = "/v1/accounts/local/sessions"
 ENDED = ("succeeded", "failed", "cancelled")
 _AWAY = (aiohttp.ClientError, TimeoutError, OSError)
-_MOST_RETRIES = 40
 
 
 @dataclass
@@ -36,6 +35,10 @@ class Log:
     """`session/watcher` -> (seq, digest) of each event, in the order of arrival."""
     problems: list[str] = field(default_factory=list[str])
     """What the client itself found wrong."""
+
+    def count_seen(self) -> int:
+        """Events that came to a watcher so far."""
+        return sum(len(seen) for seen in self.seen.values())
 
 
 def digest_of(kind: str, payload: Any) -> str:
@@ -78,7 +81,7 @@ class Person:
             status = await self._follow(session, "driver", None)
             if status == "waiting":
                 await self._answer(session, shape, asked, rng)
-            elif status == "failed" and self.interrupted[session] < _MOST_RETRIES:
+            elif status == "failed":
                 self.interrupted[session] += 1
                 request = f"retry-{session}-{self.interrupted[session]}"
                 await self._update(session, {"instruction": "Try again.", "requestId": request}, None)

@@ -85,9 +85,16 @@ def scored(turn: Turn, recipe: Recipe, winner: str = "") -> list[dict[str, Any]]
             {"label": model.label, "name": model.name, "base": model.base, "tuned": model.tuned, "pairs": len(mine)}
             | (score_tuned(base, mine) if model.tuned else score_base(mine))
             | {"evalLoss": job.eval_loss if job else None, "loss": job.loss if job else None}
+            | {"judged": wins_of(turn, recipe, model.label)}
+            | {"win_rate": wins_of(turn, recipe, model.label).get("winRate")}
             | {"characters": sum(len(reading.text) for reading in model.readings) / len(model.readings)}
         )
     return rows
+
+
+def wins_of(turn: Turn, recipe: Recipe, label: str) -> dict[str, Any]:
+    """How a tuned model's answers did against its base model's (see pairwise.summarise()); empty before that."""
+    return results.load(turn, recipe, f"wins-{label}")
 
 
 def reached(goal: Goal, row: dict[str, Any]) -> bool | None:
@@ -110,7 +117,25 @@ def verdict_of(turn: Turn, recipe: Recipe) -> Verdict | None:
     ]
     if not entries:
         return None
+    if judged := _judged_verdict(turn, recipe, entries):
+        return judged
     return choose_preferred(entries, {model.base: hits_of(known[model.label]) for model in models if not model.tuned})
+
+
+def _judged_verdict(turn: Turn, recipe: Recipe, entries: list[Entry]) -> Verdict | None:
+    """The winner by win rate, where that decides; None else.
+
+    Win rates are against each model's own base, so they rank the candidates of one base model only.
+    """
+    points = [wins_of(turn, recipe, entry.name).get("points", {}) for entry in entries]
+    shared_prompts = set[str].intersection(*(set(one) for one in points))
+    if not recipe.preference.by_wins or not shared_prompts or len({entry.base for entry in entries}) > 1:
+        return None
+    order = sorted(shared_prompts)
+    ranked = [
+        entry._replace(hits=[one[prompt] for prompt in order]) for entry, one in zip(entries, points, strict=True)
+    ]
+    return choose_preferred(ranked, {entries[0].base: [0.5] * len(order)}, "win rate against the base model")
 
 
 def scoreboard(turn: Turn, recipe: Recipe) -> str:

@@ -13,7 +13,9 @@ from runner import results, serving
 from runner.limits import STOPPING, stop_phase, to_trouble
 from runner.pair_measuring import READINGS, Target, read_model, write_readings
 from runner.phases.preference import board
+from runner.phases.preference.judged import ask_unseen, judge_tuned
 from runner.planning import requests
+from runner.planning.judge_requests import FINAL_JUDGE
 from runner.planning.label_requests import bench_label
 from runner.planning.recipe import Recipe
 from runner.results import load_recipe
@@ -26,6 +28,8 @@ def run(turn: Turn, state: State) -> Command[str]:
     recipe, winner = load_recipe(turn), state.get("winner", "")
     turn.phase(Phase.EVALUATE, "started", recipe.generation)
     if recipe.final and (stopped := _ask_final(turn, recipe, recipe.candidate(winner))):
+        return stopped
+    if recipe.final and (stopped := judge_tuned(turn, recipe, Phase.EVALUATE, FINAL_JUDGE, winner)):
         return stopped
     found = collect(turn, recipe, winner)
     if not found["rows"]:
@@ -51,10 +55,18 @@ def collect(turn: Turn, recipe: Recipe, winner: str) -> dict[str, Any]:
         "pairs": tuned["pairs"] if tuned else 0,
         "tooLong": recipe.prompts - (tuned["pairs"] if tuned else 0),
         "tuned": tuned,
+        "better": bool(tuned) and _better(recipe, tuned),
         "base": by_label.get(bench_label(recipe, recipe.candidate(winner).base_model)),
         "reached": board.reached(goal, tuned) if goal and tuned else None,
         "earlyStop": results.load(turn, recipe, "early-stop"),
     }
+
+
+def _better(recipe: Recipe, tuned: dict[str, Any]) -> bool:
+    """Whether it beats its base model beyond chance, by what decides."""
+    if recipe.preference.by_wins:
+        return bool(tuned["win_rate"] and tuned["win_rate"][1] > 0.5)
+    return bool(tuned["gain"][1] > 0)
 
 
 def publish(turn: Turn, recipe: Recipe, found: dict[str, Any]) -> str:
@@ -74,9 +86,13 @@ def _ask_final(turn: Turn, recipe: Recipe, candidate: Candidate) -> Command[str]
     pairs = board.pairs_of(turn, recipe)
     try:
         serving.create(turn, call, name)
-        read_model(turn, recipe, Target(bench_label(recipe, base), base, name, base), pairs)
+        untuned = Target(bench_label(recipe, base), base, name, base)
+        ask_unseen(turn, recipe, untuned)
+        read_model(turn, recipe, untuned, pairs)
         serving.load_adapter(turn, requests.lora_load(recipe, candidate))
-        read_model(turn, recipe, Target(board.FINAL, model, f"{model}#{name}", base), pairs)
+        tuned = Target(board.FINAL, model, f"{model}#{name}", base)
+        ask_unseen(turn, recipe, tuned)
+        read_model(turn, recipe, tuned, pairs)
     except STOPPING as error:
         return stop_phase(turn, Phase.EVALUATE, "evaluation", name, error)
     return None

@@ -8,11 +8,14 @@ from langgraph.types import Command
 from pilotlight.plan import Candidate, Phase
 from runner import results, serving
 from runner.limits import STOPPING, stop_phase, to_trouble
-from runner.pair_measuring import Target, kept_readings, read_model, write_readings
+from runner.pair_measuring import Probe, Target, kept_readings, read_model, write_readings
 from runner.phases.candidates import train_candidates
 from runner.phases.preference import board
+from runner.phases.preference.generate import make_pairs
+from runner.phases.preference.judged import ask_unseen, judge_tuned
 from runner.planning import pair_requests, requests
 from runner.planning.catalogue import BaseFacts
+from runner.planning.judge_requests import JUDGE
 from runner.planning.label_requests import bench_label
 from runner.planning.recipe import Recipe
 from runner.results import load_recipe
@@ -23,16 +26,29 @@ from runner.turn import Turn
 def run(turn: Turn, state: State) -> Command[str]:
     """To training (which follows where the sweep was on a sample, after promotion); to more, or to trouble."""
     recipe = load_recipe(turn)
-    if not recipe.sweep:
+    if not recipe.sweep and recipe.preference.delta is None:
         plan = turn.workspace.read_json("plan.json")
         turn.phase(Phase.SWEEP, "skipped", recipe.generation, reason=plan["skipped"]["sweep"])
         return Command(goto="train", update={"winner": recipe.candidates[0].id})
     turn.phase(Phase.SWEEP, "started", recipe.generation)
+    made = make_pairs(turn, recipe)
+    if isinstance(made, Command):
+        return made
+    if not made.sweep:
+        turn.cost(f"{made.generation}/sweep")
+        turn.phase(Phase.SWEEP, "completed", made.generation, summary="pairs are made; one setting, nothing to compare")
+        return Command(goto="train", update={"winner": made.candidates[0].id})
+    return _sweep(turn, made)
+
+
+def _sweep(turn: Turn, recipe: Recipe) -> Command[str]:
     for some in _portions(recipe):
         ended = train_candidates(turn, recipe, some)
         if isinstance(ended, Command):
             return ended
         if stopped := _ask(turn, recipe, [result.label for result in ended if result.done]):
+            return stopped
+        if stopped := judge_tuned(turn, recipe, Phase.SWEEP, JUDGE):
             return stopped
         if _reached(turn, recipe):
             break
@@ -67,14 +83,19 @@ def _ask_one(turn: Turn, recipe: Recipe, base: BaseFacts, tuned: list[Candidate]
     pairs = board.pairs_of(turn, recipe)
     try:
         serving.create(turn, call, name)
-        read_model(turn, recipe, Target(bench_label(recipe, base.name), base.name, name, base.name), pairs)
+        _ask_about(turn, recipe, Target(bench_label(recipe, base.name), base.name, name, base.name), pairs)
         for candidate in tuned:
             serving.load_adapter(turn, pair_requests.trial_load(recipe, candidate))
             model = pair_requests.candidate_model(recipe, candidate)
-            read_model(turn, recipe, Target(candidate.id, model, f"{model}#{name}", base.name), pairs)
+            _ask_about(turn, recipe, Target(candidate.id, model, f"{model}#{name}", base.name), pairs)
     except STOPPING as error:
         return stop_phase(turn, Phase.SWEEP, "evaluation", name, error)
     return None
+
+
+def _ask_about(turn: Turn, recipe: Recipe, target: Target, pairs: list[Probe]) -> None:
+    ask_unseen(turn, recipe, target)
+    read_model(turn, recipe, target, pairs)
 
 
 def _reached(turn: Turn, recipe: Recipe) -> bool:
@@ -104,7 +125,7 @@ def _conclude(turn: Turn, recipe: Recipe) -> Command[str]:
     turn.workspace.write_text("outputs/scoreboard.md", board.scoreboard(turn, recipe))
     turn.artifact("outputs/scoreboard.md", "Scoreboard of the sweep")
     turn.cost(f"{recipe.generation}/sweep")
-    asked = sum(row["tuned"] for row in board.scored(turn, recipe))
+    asked = sum(model.tuned for model in board.measured(turn, recipe))
     summary = f"{asked} of {len(recipe.candidates)} candidates measured"
     turn.phase(Phase.SWEEP, "completed", recipe.generation, summary=summary)
     # Where the sweep is the training, the comparison is where the winner is confirmed.

@@ -4,11 +4,11 @@ import json
 from typing import Any, NamedTuple
 
 import prompts
-from pilotlight.plan import Candidate
+from pilotlight.plan import Candidate, canonical_json
 from runner import results
 from runner.evaluators import kept
 from runner.evaluators.rows import rows_at
-from runner.evaluators.scores import Case, Score, score
+from runner.evaluators.scores import Case, Score, digest_of, score
 from runner.phases.evaluate import Probe, list_probes
 from runner.planning import scored_requests
 from runner.planning.recipe import Recipe
@@ -41,20 +41,20 @@ def probes_of(turn: Turn, recipe: Recipe) -> list[Probe]:
     return list_probes(recipe, turn.workspace.data / str(recipe.heldout.file))
 
 
-def score_answers(turn: Turn, recipe: Recipe, label: str, probes: list[Probe], answers: list[str]) -> list[Score]:
-    """What the plan's evaluator gives for answers, kept under `label`: the same answers are not scored twice.
+def score_answers(turn: Turn, recipe: Recipe, probes: list[Probe], answers: list[str]) -> list[Score]:
+    """What the plan's evaluator gives for answers, kept: the same answers are not scored twice.
 
     Raises EvaluatorUnfit when the evaluator cannot be run.
     """
-    asked = {"digest": recipe.scorer.digest, "answers": answers}
-    known = results.load(turn, recipe, f"scores-{label}")
-    if known.get("asked") == asked:
+    asked = [recipe.scorer.digest, [probe.line for probe in probes], answers]
+    name = f"scores-{digest_of(canonical_json(asked))[:16]}"
+    if known := results.load(turn, recipe, name):
         return [Score(*item) for item in known["scores"]]
     source = kept.code_of(turn.workspace, recipe.scorer.digest)
     rows = rows_at(turn.workspace.data / str(recipe.heldout.file), [probe.line for probe in probes])
     needs = recipe.scorer.requirements
     scores = score(turn, source, [Case(row, answer) for row, answer in zip(rows, answers, strict=True)], needs)
-    results.save(turn, recipe, f"scores-{label}", {"asked": asked, "scores": [list(one) for one in scores]})
+    results.save(turn, recipe, name, {"scores": [list(one) for one in scores]})
     return scores
 
 
@@ -79,7 +79,7 @@ def scored(turn: Turn, recipe: Recipe, probes: list[Probe]) -> list[Scored]:
     found: list[Scored] = []
     for label, base, candidate in models:
         if (answers := kept_answers(turn, recipe, label, probes)) is not None:
-            scores = score_answers(turn, recipe, label, probes, answers)
+            scores = score_answers(turn, recipe, probes, answers)
             found.append(Scored(label, base, candidate, answers, scores))
     return found
 

@@ -27,10 +27,7 @@ def _score(turn: Turn, recipe: Recipe, candidate: Candidate) -> Metrics:
     probes = board.probes_of(turn, recipe)
     before, after = _answers(turn, recipe, candidate, probes)
     names = ("base", "tuned")
-    scores = [
-        board.score_answers(turn, recipe, f"evaluated-{name}", probes, answers)
-        for name, answers in zip(names, (before, after), strict=True)
-    ]
+    scores = [board.score_answers(turn, recipe, probes, answers) for answers in (before, after)]
     base, tuned = ([one.value for one in model] for model in scores)
     extra: list[dict[str, Any]] = [{"baseScore": old, "tunedScore": new} for old, new in zip(base, tuned, strict=True)]
     evaluate.write_answers(turn, probes, before, after, extra)

@@ -105,7 +105,7 @@ def test_gain_follows_from_the_answers(system: System, finished: str) -> None:
     report = (workspace(system, finished) / "final_report.md").read_text()
     line = next(line for line in report.splitlines() if line.startswith("Tuned against base model"))
     shown = [float(number) / 100 for number in re.findall(r"[-+][\d.]+", line.split("points freely")[0])[:3]]
-    assert shown == pytest.approx(expected, abs=0.02)
+    assert shown == pytest.approx(expected, abs=1.1 / len(gains))  # two bootstraps may differ by one row
     assert shown[0] == pytest.approx(expected[0], abs=0.0006)
 
 

@@ -108,6 +108,14 @@ def test_refusals_point_somewhere_and_wait(desk: Any, control: Any, instruction:
     assert plan_of(control).workflow == "sft"
 
 
+def test_what_cannot_be_set_is_told_in_the_plan(desk: Any, control: Any) -> None:
+    control.instructions[0] += " Use batch size 32 and a cosine schedule."
+    desk.run()
+    said = value_of(plan_of(control), "unread")
+    assert (said.value, said.source) == ("batch size 32; cosine schedule", "unknown")
+    assert "not taken up" in said.note
+
+
 def test_a_question_is_answered_and_nothing_runs(desk: Any, control: Any) -> None:
     control.instructions = ["Which base models do you support for SFT?"]
     desk.run()

@@ -39,7 +39,10 @@ def test_the_plan_says_so_and_offers_grids_that_separate_them(desk: Any, control
     assert words == ["separate rank and learning rate", "use the full grid", "prune weak candidates"]
     assert plan.cost.total() < plan.offers[0].expected < plan.offers[1].expected
     chosen = plan.offers[0]
-    control.reply(decision="revise", text=chosen.words, grid="separated")
+    (field,) = control.ask_open().fields
+    assert [option.value for option in field.options] == words
+    control.reply(decision="revise")
+    control.answers["q1-plan"].values = {field.name: chosen.words}
     desk.run()
     new = list(control.plans.values())[-1]
     assert [(c.lora_rank, c.learning_rate) for c in new.candidates] == list(GRIDS["separated"])

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotlight.plan import Phase
+from pilotlight.question import QuestionKind
 from runner.scoring.halving import expected_share, find_weaker, list_rungs
 
 SAY = " Train each candidate for 3 epochs. Prune weak candidates."
@@ -126,3 +127,18 @@ def test_a_runner_killed_between_decision_and_stop_stops_it_again(zygote: Any, c
     assert "c2" not in control.stopped
     assert "stopped: after 1 of 3 epochs" in control.ask_open().text
     assert len(control.jobs) == 3
+
+
+def test_what_was_stopped_is_not_trained_again_after_an_increase(desk: Any, control: Any) -> None:
+    control.limited = {"c2": 2}
+    sweep(desk, control)
+    assert control.ask_open().kind is QuestionKind.SPEND_INCREASE
+    plan = list(control.plans.values())[-1]
+    assert {grant.id for grant in plan.grants if grant.phase is Phase.SWEEP} == {"c2-r2"}
+    control.courses["c2-r2"] = COURSES["c2"]
+    control.reply("Approved, proceed.")
+    desk.run()
+    board = control.ask_open().text
+    assert "c2 **(winner)**" in board
+    assert "Successive halving stopped" in board
+    assert sorted(name.split("41e1-")[1] for name in control.jobs) == ["c1", "c2", "c2-r2", "c3"]

@@ -93,7 +93,11 @@ def test_the_promotion_shows_intervals_ties_and_a_recommendation(desk: Any, cont
     control.heldout = {label: {"tokens": tokens, "base": base, "tuned": rows} for label, rows in worse.items()}
     means = {label: sum(rows) / 14 for label, rows in worse.items()}
     control.base_loss = 36 / 14
-    control.loss = lambda body: means[body["name"].split("41e1-")[1]]
+
+    def loss(job: dict[str, Any]) -> float:
+        return means[job["name"].split("41e1-")[1]]
+
+    control.loss = loss
     desk.run()
     control.reply("Approved, proceed.")
     desk.run()

@@ -21,6 +21,7 @@ ANSWERED = [
     ("Which deployments are running?", ["`accounts/local/deployments/mine`", "| `READY` | 1 | 2 |"]),
     ("Show me my tuned models", ["no tuned model"]),
     ("How much has this cost so far?", ["$0.0100 so far", "$0.2000 per hour", "no plan yet"]),
+    ("List my evaluators", ["no registered evaluator"]),
     ("Who is the president?", ["I have no answer to `Who is the president?`"]),
 ]
 
@@ -53,6 +54,15 @@ def test_a_question_at_the_plan_is_answered_and_the_plan_stays(desk: Any, contro
     (plan,) = control.plans.values()
     assert f"to take about {show_seconds(plan.cost.wall_seconds)}" in said(control)
     assert "`ember-500k`" in said(control)
+
+
+def test_what_another_base_model_would_cost_is_told(desk: Any, control: Any) -> None:
+    desk.run()
+    control.instructions.append("What would ember-500k cost?")
+    desk.run()
+    (plan,) = control.plans.values()
+    row = next(line for line in said(control).splitlines() if line.startswith("| `ember-500k` | $"))
+    assert f"{plan.cost.total():.4f} (" in row  # the scripted platform is as fast with both
 
 
 def test_a_follow_up_keeps_what_was_said_and_forgets_what_belongs_to_other_data(desk: Any, control: Any) -> None:

@@ -33,7 +33,11 @@ def test_a_stuck_job_is_stopped_with_the_others_and_only_the_rest_is_asked_for(d
     assert "has made no progress for 0.00833 minutes, at step 0, and was stopped" in question.text
     assert jobs_of(control) == {"c1": "COMPLETED", "c2": "COMPLETED", "c3": "CANCELLED"}
     assert control.stopped == {"c3"}
-    control.reply("try again")
+    control.reply("How much has this cost so far?")
+    desk.run()
+    assert "$0.0100 so far" in control.of("status_info")[-1]["text"]
+    assert control.ask_open().text == question.text
+    control.reply("Can you try again?")
     desk.run()
     question = control.ask_open()
     assert question.kind is QuestionKind.SPEND_INCREASE

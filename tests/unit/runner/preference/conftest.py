@@ -25,6 +25,8 @@ class PairControl(Control):
     def __init__(self) -> None:
         super().__init__()
         self.finds: Callable[[str, str], float] = taught
+        self.says: Callable[[str, str], str] = lambda model, asked: f"my own answer, says {model[-2:]}"
+        """What a model answers: by the name in the request and the last message."""
         self.completions: list[dict[str, Any]] = []
         self.asleep = 1
         self.loss = lambda body: 0.5
@@ -83,7 +85,7 @@ class PairServer(Server):
                 error = {"error": {"code": "DEPLOYMENT_SCALING_UP", "message": "waking up", "type": "x"}}
                 return JSONResponse(error, 503, {"retry-after": "0"})
             self.c.chats.append(body)
-        text = "" if body["max_tokens"] == 0 else f"my own answer, says {body['model'][-2:]}"
+        text = "" if body["max_tokens"] == 0 else self.pairs.says(body["model"], body["messages"][-1]["content"])
         message = {"role": "assistant", "content": text}
         return JSONResponse(
             {"choices": [{"index": 0, "message": message, "prompt_token_ids": ids_of(body["messages"])}]}

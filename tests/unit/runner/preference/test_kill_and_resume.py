@@ -14,7 +14,8 @@ EFFECTS = {
 }
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 30))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(30))
 def test_killed_at_requests(desk: Any, control: Any, zygote: Any, seed: int) -> None:
     rng = random.Random(1100 + seed)
     for _ in range(200):

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
+from pilotlight.errors import AlreadyExists
+from runner.calls import Call
 from runner.data.pair_profile import profile_pairs
+from runner.jobs import check_same
 from runner.planning.catalogue import Throughput
+from runner.planning.draft import draft_plan
 from runner.planning.grid import build_pair_grid, check_values
 from runner.planning.timing import pair_job_seconds
 from tests.unit.runner.preference.conftest import PAIRS, pair
-from tests.unit.runner.test_planning import ONE, TWO
+from tests.unit.runner.test_planning import ONE, TWO, inputs
 
 
 def written(folder: Path, rows: list[dict[str, Any]]) -> Path:
@@ -90,3 +94,19 @@ def test_reading_the_reference_model_is_progress(desk: Any, control: Any) -> Non
     assert control.ask_open().kind == "missing_input"
     assert "made no progress" in control.ask_open().text
     assert time.monotonic() > control.until
+
+
+def test_plans_of_other_workflows_keep_their_form() -> None:
+    plan = json.loads(draft_plan(inputs()).plan.canonical())
+    assert "preference" not in plan
+    assert "beta" not in plan["candidates"][0]
+
+
+def test_a_found_job_is_ours_only_with_the_same_loss() -> None:
+    """After a lost answer."""
+    loss = {"method": "DPO", "dpo": {"beta": 0.1}}
+    call = Call("c1", "CreateDpoJob", "POST", "/v1/x", {"dpoJobId": "j"}, {"dataset": "d", "lossConfig": loss})
+    found = {"name": "j", "dataset": "d", "lossConfig": loss | {"klBeta": 0.0}}
+    check_same(found, call)
+    with pytest.raises(AlreadyExists, match="another beta"):
+        check_same(found | {"lossConfig": {"method": "DPO", "dpo": {"beta": 0.3}}}, call)

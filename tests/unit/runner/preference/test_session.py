@@ -128,16 +128,16 @@ def test_the_sweep_ends_at_the_target(desk: Any, control: Any) -> None:
     assert "The sweep ended early: c1, c2 reached the target, so c3 was not trained." in report
 
 
-def test_a_win_rate_is_not_replaced_by_something_else(desk: Any, control: Any) -> None:
+def test_a_win_rate_that_is_not_reached_ends_nothing(desk: Any, control: Any) -> None:
     control.instructions = [
         f"Run DPO on {PAIRS} using ember-1m. Stop early once we reach 75% win rate against the base."
     ]
     desk.run()
-    assert not plan_of(control).preference.goal.measured
+    assert plan_of(control).preference.goal.measured
     control.reply()
     desk.run()
     assert len(control.jobs) == 3
-    assert "**not measured**" in control.ask_open().text
+    assert "**not met**" in control.ask_open().text
 
 
 def test_nothing_beats_the_base_model(desk: Any, control: Any) -> None:

@@ -92,6 +92,17 @@ def test_an_evaluator_for_reinforcement_is_validated_and_registered_after_approv
     assert control.jobs == {}
 
 
+def test_a_file_changed_after_approval_is_not_registered(desk: Any, control: Any) -> None:
+    control.instructions = [f"Build an RFT evaluator for {DATASET}. Score whether the answer matches ground truth."]
+    desk.run()
+    control.reply("Approved, proceed.")
+    (desk.work / "outputs/test_evaluator.py").write_text("import os")
+    desk.run()
+    assert control.finished["status"] == "failed"
+    assert "is not the file that was approved" in control.finished["message"]
+    assert control.registered == {}
+
+
 def test_a_rejected_registration_leaves_nothing(desk: Any, control: Any) -> None:
     control.instructions = [f"Build an RFT evaluator for {DATASET}. Score whether the answer matches ground truth."]
     desk.run()

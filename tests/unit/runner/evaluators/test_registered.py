@@ -77,6 +77,7 @@ def test_an_evaluator_for_reinforcement_is_validated_and_registered_after_approv
     assert checks[0] == ("right answers", 1.0)
     assert checks[1][1] < 1.0
     assert plan.cost.total("high") == 0
+    assert any("have no ground_truth" in finding for finding in plan.findings)
     assert control.registered == {}
     control.reply("Approved, proceed.")
     desk.run()

@@ -102,12 +102,3 @@ def test_a_file_changed_after_approval_is_not_registered(desk: Any, control: Any
     assert control.finished["status"] == "failed"
     assert "is not the file that was approved" in control.finished["message"]
     assert control.registered == {}
-
-
-def test_a_rejected_registration_leaves_nothing(desk: Any, control: Any) -> None:
-    control.instructions = [f"Build an RFT evaluator for {DATASET}. Score whether the answer matches ground truth."]
-    desk.run()
-    control.reply("reject", decision="reject")
-    desk.run()
-    assert control.finished["status"] == "cancelled"
-    assert control.registered == {}

@@ -215,7 +215,7 @@ class EvaluatorServer(PairServer):
         super().__init__(control)
         self.code = code
         path = "/v1/accounts/{account}/evaluators/{id}"
-        self.app.router.routes += [Route(path + ":downloadSource", self.source), Route(path, self.evaluator)]
+        self.app.router.routes[:0] = [Route(path + ":downloadSource", self.source), Route(path, self.evaluator)]
 
     async def evaluator(self, _: Request) -> Response:
         return JSONResponse({"name": EVALUATOR, "state": "ACTIVE", "displayName": "Kindness"})

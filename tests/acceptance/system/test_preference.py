@@ -118,7 +118,7 @@ def win_cell(votes: list[dict[str, Any]]) -> str:
 
 def wilson(hits: float, rows: int) -> tuple[float, float]:
     """The roots of (hits / rows - p)^2 = z^2 p (1 - p) / rows, which is how Wilson's interval is defined."""
-    square, share = scipy.stats.norm.ppf(0.975) ** 2 / rows, hits / rows
+    square, share = float(scipy.stats.norm.ppf(0.975)) ** 2 / rows, hits / rows
     low, high = sorted(float(root) for root in np.roots([1 + square, -2 * share - square, share**2]).real)
     return max(0.0, low), min(1.0, high)
 

@@ -256,8 +256,8 @@ def test_an_evaluator_that_scores_all_pairs_alike_is_refused(control: Any, tmp_p
 class PlannerServer(PairServer):
     """A planner's model at known prices, which reads the answers and prefers the one that begins with `good`."""
 
-    async def context(self, request: Request) -> Response:
-        told = json.loads(bytes((await super().context(request)).body))
+    async def context(self, _: Request) -> Response:
+        told = json.loads(bytes((await super().context(_)).body))
         told["plannerModels"] = [CLAUDE]
         told["prices"]["planner"] = load_planner_prices().only([CLAUDE]).model_dump(mode="json")
         return JSONResponse(told)

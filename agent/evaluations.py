@@ -5,26 +5,21 @@ The runner cannot start a sandbox itself. What it sends is run with no file, no 
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from pydantic import JsonValue, TypeAdapter, ValidationError
-from sqlmodel import Session, col, select
 from starlette.concurrency import run_in_threadpool
 
 from agent.binding import find_turn
 from agent.context import Control, ControlDep
 from agent.launchers import evaluator_limits
+from agent.packages import install_packages
 from agent.questions import require_turn
 from agent.store import load_session, reading
-from agent.tables import PlanRow
 from agent.turn_wire import EvaluatedValue, EvaluateReply, EvaluateRequest
 from agent.turns import Turn
-from pilotlight.environments import build_environment
-from pilotlight.errors import InvalidArgument, PermissionDenied
-from pilotlight.plan import Plan
-from pilotlight.requirements import PROTOCOL_PACKAGES, parse_requirements
+from pilotlight.errors import InvalidArgument
 from pilotlight.settings import Settings
 from pilotlight.strict_json import StrictRoute
 from runner.sandbox.evaluator import Evaluation, EvaluatorCall, run_evaluator
@@ -51,7 +46,8 @@ async def evaluate(
     limits, user = evaluator_limits(control.settings), _user(control.settings, turn)
     packages = None
     if body.requirements:
-        packages = await run_in_threadpool(_install, control, turn, body.requirements)
+        wanted = (control.engine, control.settings, turn.session, body.requirements)
+        packages = await run_in_threadpool(install_packages, *wanted)
         limits = replace(limits, wall_seconds=limits.wall_seconds + control.settings.evaluator_import_seconds)
     rows: list[JsonValue] = [[item.row, item.completion] for item in body.rows]
     call = EvaluatorCall(source=body.source, input=rows, row_seconds=ROW_SECONDS)
@@ -63,26 +59,6 @@ async def evaluate(
 def _check_turn(control: Control, turn: Turn) -> None:
     with reading(control.engine) as db:
         require_turn(db, load_session(db, turn.session), turn.epoch)
-
-
-def _install(control: Control, turn: Turn, requirements: list[str]) -> Path:
-    """The packages of an evaluator, installed by this process: the sandbox has no network.
-
-    Packages are code of others, so a person has read their names: those of approved plans, and our own list.
-    """
-    pinned = parse_requirements("\n".join(requirements))
-    with reading(control.engine) as db:
-        approved = _approved_packages(db, turn.session)
-    if missing := [name for name in pinned if name not in approved]:
-        raise PermissionDenied(f"No approved plan of this session names these packages: {', '.join(missing)[:300]}.")
-    settings = control.settings
-    return build_environment(pinned, settings.environments, settings.evaluator_install_seconds).packages
-
-
-def _approved_packages(db: Session, session: str) -> set[str]:
-    plans = db.exec(select(PlanRow).where(PlanRow.session_id == session, col(PlanRow.approved_by).is_not(None)))
-    named = [name for plan in plans for name in Plan.model_validate_json(plan.document).packages]
-    return {*PROTOCOL_PACKAGES, *named}
 
 
 def _user(settings: Settings, turn: Turn) -> int | None:

@@ -31,11 +31,15 @@ class Answer:
         self.status_code, self.headers = response.status, response.headers
         self.content = b""
         """The body, once `read`."""
+        self._whole = False
 
     async def read(self) -> bytes:
-        """The whole body. Raises Unavailable when it breaks off: the outcome is then unknown."""
+        """The whole body, again too. Raises Unavailable when it breaks off: the outcome is then unknown."""
+        if self._whole:
+            return self.content
         try:
             self.content = await self._response.read()
+            self._whole = True
         except _ANSWERLESS as error:
             raise _broken(error) from error
         finally:

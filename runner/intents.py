@@ -48,6 +48,8 @@ def _outlived(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         names.append("skip_sweep")
     if listed != bool(new.get("grid")):
         names += ["grid"] if listed else ["lora_ranks", "learning_rates"]
+    if new.get("evaluation") is not None and "evaluator" not in new:
+        names.append("evaluator")
     if new.get("benchmark_only") is None and new.get("workflow"):
         names.append("benchmark_only")
     return names

@@ -52,6 +52,8 @@ def act(turn: Turn, state: State) -> Command[str]:
         return Command(goto="clarify_propose", update={"clarify": state.get("clarify", {}) | {"unclear": True}})
     if state.get("clarify", {}).get("reason") in ("unsupported", "workflow", "evaluation"):
         merged = _without_refused(merged, said)
+    if merged.get("workflow") == "evaluator" and said.get("evaluation") == "validation_loss":
+        merged["workflow"] = merged.get("then") or "sft"  # without an evaluator after all
     reason = clarify_reason(merged)
     update: State = {"intent": merged, "clarify": {"reason": reason} if reason else {}}
     return Command(goto="clarify_propose" if reason else "inspect", update=update)

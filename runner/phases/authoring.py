@@ -24,9 +24,14 @@ def run(turn: Turn, state: State) -> Command[str]:
         record = author.provide(turn, intent)
     except EvaluatorUnfit as error:
         return Command(goto="clarify_propose", update={"clarify": {"reason": "evaluator", "note": str(error)}})
-    if intent.get("then"):
-        more = {"workflow": intent["then"], "evaluation": "evaluator", "evaluator": SOURCE}
-        return Command(goto="plan_propose", update={"intent": {**intent, **more, "then": None}})
+    follows = intent.get("then")
+    if follows == "sft":
+        more = {"workflow": follows, "evaluation": "evaluator", "evaluator": SOURCE, "then": None}
+        return Command(goto="plan_propose", update={"intent": {**intent, **more}})
+    if follows:
+        turn.say(prompts.render("evaluator_unused.md.j2", workflow=follows), f"evaluator/{generation}/unused")
+        rest = {"workflow": follows, "evaluation": None, "then": None}
+        return Command(goto="inspect", update={"intent": {**intent, **rest}})
     return _end(turn, record, generation)
 
 
@@ -35,4 +40,5 @@ def _end(turn: Turn, record: Record, generation: int) -> Command[str]:
     for phase in _REST:
         turn.phase(phase, "skipped", generation, reason="you asked for an evaluator only")
     turn.finish("succeeded", prompts.render("evaluator_done.md.j2", record=record))
-    return Command(goto="__end__")
+    # Whatever follows in this session is announced anew: the phases of this generation are told as skipped.
+    return Command(goto="__end__", update={"generation": generation + 1})

@@ -174,7 +174,7 @@ def _sweep_values(recipe: Recipe, intent: dict[str, Any]) -> list[PlanValue]:
     halving, told = "off", "every candidate is trained to its end"
     if recipe.prune and rungs:
         halving = f"the weaker half is stopped after {', '.join(map(str, rungs))} epochs"
-        told = "by validation loss, among candidates of one base model; what a stopped one has left is not spent"
+        told = "by its validation loss, as the platform tells it by epoch; what a stopped one has left is not spent"
     elif recipe.prune:
         told = "it has no effect: candidates are trained for one epoch only"
     origin = "set" if intent.get("prune") is not None else "default"

@@ -1,6 +1,7 @@
 """The gateway in front of the local platform itself: a session's data, job and deployment, paid for to the cent."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from gateway.reaper import Reaper
 from manifest.registry import routes, shape_of
 from pilotlight.plan import GrantSpec, Phase, Rule
 from pilotlight.settings import Settings
+from pilotlight.sources import pack
 from tests.fixtures.asgi import serving
 from tests.fixtures.databases import Databases
 from tests.fixtures.fence import every_turn
@@ -214,6 +216,41 @@ def test_a_session_from_data_to_deployment(platform: PlatformServer, tmp_path: P
 
     asyncio.run(live())
     assert audit.verify(engine).intact
+    engine.dispose()
+
+
+def test_a_session_registers_an_evaluator_and_reads_it_back(
+    platform: PlatformServer, tmp_path: Path, databases: Databases
+) -> None:
+    engine, archive = databases.open(tmp_path / "control.db"), pack({"evaluator.py": "def evaluate(row, said): ..."})
+    body = {"evaluatorId": "mine", "evaluator": {"displayName": "Mine"}}
+    path = "/v1/accounts/acme/evaluators"
+
+    async def live() -> None:
+        async with open_gateway(engine, platform) as (gateway, runner):
+            made = [
+                await runner.post("/v1/accounts/acme/evaluatorsV2", json=body, headers={"idempotency-key": "e"})
+                for _ in range(2)
+            ]
+            assert [answer.status_code for answer in made] == [200, 200]
+            bad = await runner.post(
+                f"{path}/mine:uploadSource", json={"archive": "?"}, headers={"idempotency-key": "b"}
+            )
+            assert (bad.status_code, "base64" in bad.text) == (400, True)
+            sent = {"archive": base64.b64encode(archive).decode()}
+            for _ in range(2):
+                answer = await runner.post(f"{path}/mine:uploadSource", json=sent, headers={"idempotency-key": "s"})
+                assert answer.status_code == 200, answer.text
+            await until(runner, f"{path}/mine", ("ACTIVE",))
+            assert (await runner.get(f"{path}/mine:downloadSource")).content == archive
+            with Fireworks(api_key=platform.key, account_id="acme", base_url=platform.base_url) as sdk:
+                sdk.evaluators.create(evaluator_id="theirs", evaluator={})
+            foreign = await runner.post(f"{path}/theirs:uploadSource", json=sent)
+            assert (foreign.status_code, "not created by this session" in foreign.text) == (403, True)
+            assert (await runner.delete(f"{path}/mine")).status_code == 403
+            assert gateway.created_by(SESSION) == ["accounts/acme/evaluators/mine"]
+
+    asyncio.run(live())
     engine.dispose()
 
 

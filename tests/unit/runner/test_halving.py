@@ -142,3 +142,14 @@ def test_what_was_stopped_is_not_trained_again_after_an_increase(desk: Any, cont
     assert "c2 **(winner)**" in board
     assert "Successive halving stopped" in board
     assert sorted(name.split("41e1-")[1] for name in control.jobs) == ["c1", "c2", "c2-r2", "c3"]
+
+
+def test_many_weak_candidates_in_a_row_are_no_failure(desk: Any, control: Any) -> None:
+    control.courses = {f"c{n}": [float(n), n - 0.1, n - 0.2] for n in range(1, 10)}
+    control.instructions[0] += f"{SAY} Use the full grid."
+    desk.run()
+    control.reply("Approved, proceed.")
+    desk.run()
+    assert control.stopped >= {"c4", "c5", "c6"}  # of the first six, in one look
+    assert "c1" not in control.stopped
+    assert "c1 **(winner)**" in control.ask_open().text

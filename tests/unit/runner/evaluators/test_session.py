@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from pilotlight.plan import Phase
-from pilotlight.question import QuestionKind
+from pilotlight.question import Decision, QuestionKind
 from runner.evaluators.scores import digest_of
 from tests.fixtures.planner_control import DATASET, ticket
 
@@ -127,3 +127,27 @@ def test_reused_on_other_data_it_is_checked_anew(desk: Any, control: Any) -> Non
     text = control.ask_open().text
     assert "does not fit this dataset" in text, text
     assert "Right answers score 0.00" in text
+
+
+def test_what_cannot_be_checked_is_asked_and_may_be_left_out(desk: Any, control: Any) -> None:
+    wish = "Score how friendly and helpful it sounds."
+    control.instructions, control.confined = [f"{CHAINED} {wish}"], False
+    desk.run()
+    assert "None of the built-in evaluators checks this" in control.ask_open().text
+    control.reply("the label")
+    desk.run()
+    question = control.ask_open()
+    assert question.kind is QuestionKind.PLAN_APPROVAL, question.text
+    control.reply("validation loss is fine", Decision.REVISE, evaluation="validation_loss")
+    desk.run()
+    plan = control.plans[control.ask_open().plan_hash]
+    assert {value.name: value.value for value in plan.values}["evaluation"] == "validation loss"
+
+
+def test_validation_loss_instead_of_an_evaluator_that_cannot_be_written(desk: Any, control: Any) -> None:
+    control.instructions = [f"{CHAINED} Score how friendly it sounds."]
+    desk.run()
+    control.reply("validation loss is fine")
+    desk.run()
+    assert control.ask_open().kind is QuestionKind.PLAN_APPROVAL
+    assert control.evaluated == []

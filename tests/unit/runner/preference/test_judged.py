@@ -1,9 +1,7 @@
 """Answers judged in whole sessions, and pairs made from prompts: through the real graph, against scripted models."""
 
-import io
 import json
 import random
-import tarfile
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +15,7 @@ from pilotlight.dataset import scan
 from pilotlight.plan import Phase
 from pilotlight.pricebook import load_planner_prices
 from pilotlight.question import QuestionKind
+from pilotlight.sources import pack
 from runner.judging.rules import FormRule
 from tests.fixtures.judge_models import answers_in
 from tests.fixtures.planner_desk import open_desk
@@ -228,47 +227,33 @@ CLAUDE = "claude-sonnet-5-5"
 EVALUATOR = "accounts/local/evaluators/kind"
 
 
-class EvaluatorServer(PairServer):
-    """Adds an evaluator of the account; `code` is its one file."""
-
-    def __init__(self, control: Any, code: str) -> None:
-        super().__init__(control)
-        self.code = code
-        path = "/v1/accounts/{account}/evaluators/{id}"
-        self.app.router.routes += [Route(path + ":downloadSource", self.source), Route(path, self.evaluator)]
-
-    async def evaluator(self, _: Request) -> Response:
-        return JSONResponse({"name": EVALUATOR, "state": "ACTIVE", "displayName": "Kindness"})
-
-    async def source(self, _: Request) -> Response:
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-            entry = tarfile.TarInfo("evaluator.py")
-            entry.size = len(self.code.encode())
-            archive.addfile(entry, io.BytesIO(self.code.encode()))
-        return Response(packed.getvalue())
+def register(control: Any, code: str) -> None:
+    files = {"main.py": code}
+    control.registered[EVALUATOR] = {
+        "name": EVALUATOR, "state": "ACTIVE", "displayName": "Kindness", "archive": pack(files)
+    }  # fmt: skip
 
 
-def test_an_evaluator_of_the_account_judges(control: Any, tmp_path: Any) -> None:
+def test_an_evaluator_of_the_account_judges(desk: Any, control: Any) -> None:
     control.says = improved
     control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Skip HP tuning. Use evaluator {EVALUATOR}."]
     code = "def evaluate(completion):\n    return 0.75 if completion.startswith('good') else 0.25\n"
-    with open_desk(control, tmp_path, EvaluatorServer(control, code).app) as desk:
-        desk.run()
-        plan = control.plans[control.ask_open().plan_hash]
-        assert plan.preference.judge == f"evaluator {EVALUATOR}"
-        control.reply()
-        desk.run()
+    register(control, code)
+    desk.run()
+    plan = control.plans[control.ask_open().plan_hash]
+    assert plan.preference.judge == f"evaluator {EVALUATOR}"
+    control.reply()
+    desk.run()
     text = control.ask_open().text
     assert "| the final model | 100.0 % (75.8 to 100.0) | 12 | 0 | 0 | 0 |" in text
     assert "| the final model | 0.750 (0.750 to 0.750) | 0.250 (0.250 to 0.250) |" in text
 
 
-def test_an_evaluator_that_scores_all_pairs_alike_is_refused(control: Any, tmp_path: Any) -> None:
+def test_an_evaluator_that_scores_all_pairs_alike_is_refused(desk: Any, control: Any) -> None:
     control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Use evaluator {EVALUATOR}."]
     code = "def evaluate(completion):\n    return 0.5\n"
-    with open_desk(control, tmp_path, EvaluatorServer(control, code).app) as desk:
-        desk.run()
+    register(control, code)
+    desk.run()
     assert "scores everything alike: 0.5" in control.ask_open().text
     assert not control.plans
 

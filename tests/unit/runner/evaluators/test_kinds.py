@@ -69,6 +69,7 @@ def scorer(wish: str, truths: list[str]) -> Callable[[str, str], float]:
     draft = write_from_library(choose_kind(wish, truths), "accounts/a/datasets/d", wish)
     assert find_fault(draft.source) == ""
     assert "eval_spec.md" in draft.source
+    assert draft.spec.count("\n## ") == draft.spec.count("\n\n## ") == 3
     namespace: dict[str, Any] = {}
     exec(compile(draft.source, "evaluator.py", "exec"), namespace)
 

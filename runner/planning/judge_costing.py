@@ -60,12 +60,17 @@ def judging_seconds(base: BaseFacts, pairs: int, prompt_tokens: int, most: int, 
     return speed.startup_seconds + EVALUATION_BATCH_OVERHEAD * read + pairs * 2 * 2 * _REQUEST_SECONDS
 
 
-def price_generation(sheet: Sheet, recipe: Recipe) -> None:
-    """The strong and the weak model, and the judge where it is a model, as far as the pairs are not made yet."""
+def price_generation(sheet: Sheet, recipe: Recipe, asked_before: frozenset[str]) -> None:
+    """The strong and the weak model, and the judge where it is a model, as far as the pairs are not made yet.
+
+    Those in `asked_before` have answered all prompts.
+    """
     delta = recipe.preference.delta
     if delta is None or delta.done:
         return
     for name, base in ((judge_requests.STRONG, delta.strong), (judge_requests.WEAK, delta.weak)):
+        if name in asked_before:
+            continue
         seconds = writing_seconds(base, delta.rows, delta.mean_prompt_tokens, delta.most)
         text = f"the {name} model ({base.id}) answers {delta.rows:,} prompts (with the idle window)"
         asked = _Asked(name, base, Phase.SWEEP, "plan_approval", text, delta.hours, seconds)

@@ -67,7 +67,7 @@ def price_pairs(recipe: Recipe, prices: PriceBook, band: Band, so_far: Decimal, 
     """Price everything that preference learning will do, or the `rest` of it. Deployment waits for the comparison."""
     rest = rest or everything(recipe)
     sheet = Sheet(prices, band)
-    price_generation(sheet, recipe)
+    price_generation(sheet, recipe, rest.asked)
     if rest.candidates:
         price_candidates(sheet, recipe, [[candidate] for candidate in rest.candidates])
     if rest.comparing and recipe.sweep:

@@ -9,7 +9,7 @@ from langgraph.types import Command
 import prompts
 from pilotlight.dataset import prompt_key
 from pilotlight.plan import Phase
-from runner import datasets, serving
+from runner import datasets, results, serving
 from runner.data.pair_profile import both_sides
 from runner.data.profile import estimate_tokens
 from runner.data.sides import LEAST_ROWS, describe_side
@@ -70,9 +70,11 @@ def _write(turn: Turn, recipe: Recipe, name: str, base: BaseFacts, given: list[P
     turn.say(f"The {name} model, {base.id}, answers {len(given):,} prompts.", f"generate/{recipe.generation}/{name}")
     writer = Writer(f"{recipe.generation}-{name}", base.name, deployment, delta.most)
     try:
-        return generate(turn, writer, given, lambda: serving.create(turn, call, deployment))
+        written = generate(turn, writer, given, lambda: serving.create(turn, call, deployment))
     except STOPPING as error:
         return stop_phase(turn, Phase.SWEEP, "evaluation", deployment, error)
+    results.save(turn, recipe, f"predictions-{name}", {"complete": True})  # a plan for the rest leaves it out
+    return written
 
 
 def _judge(turn: Turn, recipe: Recipe, given: list[Prompt], questions: list[Question]) -> Harvest | Command[str]:

@@ -14,6 +14,8 @@ from tests.fixtures.system import System
 
 METRICS: Any = sklearn.metrics
 DATA = Path(__file__).parents[4] / "shared" / "data"
+ROWS = 100
+"""Of real prompts that pairs are made from."""
 INSTRUCTION = (
     "Run ORPO on accounts/local/datasets/replies using ember-500k. Skip HP tuning. Train for 2 epochs. "
     "Target: accuracy above 95%."
@@ -118,7 +120,7 @@ def win_cell(votes: list[dict[str, Any]]) -> str:
 
 def wilson(hits: float, rows: int) -> tuple[float, float]:
     """The roots of (hits / rows - p)^2 = z^2 p (1 - p) / rows, which is how Wilson's interval is defined."""
-    square, share = scipy.stats.norm.ppf(0.975) ** 2 / rows, hits / rows
+    square, share = float(scipy.stats.norm.ppf(0.975)) ** 2 / rows, hits / rows
     low, high = sorted(float(root) for root in np.roots([1 + square, -2 * share - square, share**2]).real)
     return max(0.0, low), min(1.0, high)
 
@@ -153,7 +155,9 @@ def test_real_data_moves_the_right_way(system: System, method: str, rate: str) -
 @pytest.mark.skipif(not DATA.exists(), reason="the shared data sets are not beside the project")
 def test_pairs_are_made_from_real_prompts(system: System) -> None:
     """Prompts only, to a deployed model: counts and win rate are recomputed from what was kept."""
-    system.firectl("dataset", "create", "gsm8k-prompts", str(DATA / "gsm8k_prompts_only.jsonl"))
+    lines = (DATA / "gsm8k_prompts_only.jsonl").read_text().splitlines()[:ROWS]
+    (system.folder / "prompts.jsonl").write_text("\n".join(lines) + "\n")
+    system.firectl("dataset", "create", "gsm8k-prompts", str(system.folder / "prompts.jsonl"))
     system.wait_calibrated("ember-1m")
     settings = "using ember-500k. Generate preference pairs automatically. Skip HP tuning. Train for 2 epochs."
     session = run(system, f"Run DPO on accounts/local/datasets/gsm8k-prompts {settings}", "ember-500k")
@@ -165,7 +169,7 @@ def test_pairs_are_made_from_real_prompts(system: System) -> None:
     )
     texts = [(one["text"].split(), other["text"].split()) for one, other in zip(strong, weak, strict=True)]
     counts = provenance["counts"]
-    assert counts["prompts"] == len(texts) == 240
+    assert counts["prompts"] == len(texts) == ROWS * 4 // 5
     assert counts["empty"] == sum(not one or not other for one, other in texts)
     assert counts["alike"] == sum(one == other and bool(one) for one, other in texts)
     votes = verdicts(system, session, "pairs")
@@ -173,7 +177,7 @@ def test_pairs_are_made_from_real_prompts(system: System) -> None:
     same = [one["vote"] == other["vote"] for one, other in zip(votes[::2], votes[1::2], strict=True)]
     assert counts["pairs"] == sum(pair == {"first", "second"} for pair in decided)
     assert counts["ties"] == sum(same)
-    assert counts["pairs"] == provenance["trainingPairs"]["rows"] + provenance["heldoutPairs"]["rows"] > 50
+    assert counts["pairs"] == provenance["trainingPairs"]["rows"] + provenance["heldoutPairs"]["rows"] > 20
     asked = [one["messages"][-1]["content"] for one in strong]
     assert not {one["messages"][-1]["content"] for one in unseen} & set(asked)
     report = (workspace(system, session) / "final_report.md").read_text()

@@ -197,6 +197,26 @@ def test_too_few_pairs_are_said_and_nothing_is_trained(desk: Any, prompts_only: 
     assert prompts_only.jobs == {}
 
 
+def test_a_model_that_was_ended_goes_on_when_more_is_approved(desk: Any, prompts_only: Any) -> None:
+    """What the strong model had answered is kept; the weak one begins on a new deployment."""
+    prompts_only.lost = {"weak"}
+    desk.run()
+    prompts_only.reply()
+    desk.run()
+    question = prompts_only.ask_open()
+    assert question.kind is QuestionKind.SPEND_INCREASE, question
+    costs = [line.text for line in prompts_only.plans[question.plan_hash].cost.lines]
+    assert any("the weak model" in text for text in costs)
+    assert not any("the strong model" in text for text in costs)
+    strong = [chat for chat in prompts_only.chats if chat["model"].endswith("strong")]
+    assert len(strong) == 48
+    prompts_only.reply()
+    desk.run()
+    assert prompts_only.ask_open().kind is QuestionKind.COMPARISON, prompts_only.ask_open().text
+    assert [chat for chat in prompts_only.chats if "strong" in chat["model"]] == strong
+    assert sum(chat["model"].endswith("weak-r2") for chat in prompts_only.chats) == 48
+
+
 def test_one_model_cannot_be_strong_and_weak(desk: Any, prompts_only: Any) -> None:
     prompts_only.instructions = [f"Run DPO on {PROMPTS} using ember-1m. Use ember-500k as the strong model."]
     desk.run()
@@ -241,8 +261,8 @@ def test_an_evaluator_that_scores_all_pairs_alike_is_refused(desk: Any, control:
 class PlannerServer(PairServer):
     """A planner's model at known prices, which reads the answers and prefers the one that begins with `good`."""
 
-    async def context(self, request: Request) -> Response:
-        told = json.loads(bytes((await super().context(request)).body))
+    async def context(self, _: Request) -> Response:
+        told = json.loads(bytes((await super().context(_)).body))
         told["plannerModels"] = [CLAUDE]
         told["prices"]["planner"] = load_planner_prices().only([CLAUDE]).model_dump(mode="json")
         return JSONResponse(told)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pilotlight.errors import FailedPrecondition, ResourceExhausted
 from pilotlight.redaction import Redactor
@@ -54,20 +54,14 @@ def _digest(requirements: tuple[str, ...]) -> str:
 def _install(requirements: tuple[str, ...], made: Path, seconds: float) -> None:
     if importlib.util.find_spec("pip") is None:
         raise FailedPrecondition("pip is not installed beside Pilotlight.", hint="Run `python -m ensurepip`.")
-    (made / "packages").mkdir(parents=True)
+    for folder in (made, made / "packages"):
+        folder.mkdir()
+        folder.chmod(0o755)  # the user ID of a sandbox reads them, whatever our umask is
     command = [sys.executable, "-I", "-m", "pip", "install", "--target", str(made / "packages"), "--no-input"]
-    command += [
-        "--only-binary",
-        ":all:",
-        "--no-binary",
-        BUILT_HERE,
-        "--disable-pip-version-check",
-        *requirements,
-    ]
+    command += ["--only-binary", ":all:", "--no-binary", BUILT_HERE, "--disable-pip-version-check", *requirements]
+    options: dict[str, Any] = {"env": _environment(), "umask": 0o022, "stdin": subprocess.DEVNULL}
     try:
-        done = subprocess.run(
-            command, env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
-        )
+        done = subprocess.run(command, capture_output=True, timeout=seconds, check=False, **options)
     except subprocess.TimeoutExpired as error:
         raise ResourceExhausted(
             f"The evaluator's packages were not installed within {seconds:g} seconds.",

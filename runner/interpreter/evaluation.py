@@ -1,11 +1,11 @@
 """How the result shall be judged: validation loss, an evaluator, a generated one, or a rubric [A142-A148, A170]."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from runner.interpreter.datasets import find_evaluator
 from runner.interpreter.models import find_models
-from runner.interpreter.numbers import FINDERS
 from runner.interpreter.text import negated, sentence_after
 
 _LOSS = re.compile(r"\b(?:validation|eval(?:uation)?|val|held[- ]?out)[- ]loss\b", re.I)
@@ -66,10 +66,13 @@ def uses_that_evaluator(text: str) -> bool:
     return bool(_REUSE.search(text))
 
 
-def find_scoring_intent(text: str) -> str | None:
-    """The user's own words on what is correct: what is left beside naming the data and the follow-on work."""
+def find_scoring_intent(text: str, sets: Callable[[str], bool]) -> str | None:
+    """The user's own words on what is correct: what is left beside naming the data, the follow-on work and settings.
+
+    `sets` tells whether a sentence sets something.
+    """
     sentences = [part.strip() for part in re.split(r"(?<=[.!?])\s+|\n+", text) if part.strip()]
-    kept = [part for part in sentences if not _GENERATE.search(part) and not _is_other(part)]
+    kept = [part for part in sentences if not _GENERATE.search(part) and not _is_other(part, sets)]
     return " ".join(kept).strip() or find_inline_intent(text)
 
 
@@ -84,11 +87,11 @@ def find_inline_intent(text: str) -> str | None:
     return words.strip() or None
 
 
-def _is_other(sentence: str) -> bool:
+def _is_other(sentence: str, sets: Callable[[str], bool]) -> bool:
     """Whether a sentence is about the work that follows, or sets something of it."""
     if re.search(r"\bthen (?:run|do|start)\b", sentence, re.I) or find_models(sentence):
         return True
-    return not _SCORING.search(sentence) and any(find(sentence) is not None for find in FINDERS.values())
+    return not _SCORING.search(sentence) and sets(sentence)
 
 
 def _denied(text: str) -> bool:

@@ -168,9 +168,13 @@ def _authoring(plain: str, values: dict[str, Any]) -> dict[str, Any]:
     return {
         "then": then,
         "evaluator_kind": evaluator_kind(plain),
-        "scoring_intent": find_scoring_intent(plain),
+        "scoring_intent": find_scoring_intent(plain, _sets),
         **chained,
     }
+
+
+def _sets(sentence: str) -> bool:
+    return any(value is not None for value in find_fields(sentence).values())
 
 
 def _authoring_is_second(plain: str) -> bool:

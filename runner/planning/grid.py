@@ -32,7 +32,7 @@ GRIDS: dict[str, tuple[tuple[int, float], ...]] = {
 }
 """The documented one moves rank and learning rate together. The others tell them apart: each alone, or all of both."""
 MAX_PARALLEL = 6
-HIGHEST_RATE, MOST_EPOCHS = 0.1, 100
+LEAST_RATE, HIGHEST_RATE, MOST_EPOCHS = 1e-5, 5e-4, 100
 LORA_RANKS = (1, 2, 4, 8, 16, 32)
 """Powers of two up to 32 [P56]."""
 
@@ -44,9 +44,9 @@ def check_values(intent: dict[str, Any]) -> str:
     ranks = [rank for rank in intent.get("lora_ranks") or [] if rank not in LORA_RANKS]
     if ranks:
         problems.append(f"LoRA rank {', '.join(map(str, ranks))} is not possible: they are {listed}.")
-    rates = [rate for rate in intent.get("learning_rates") or [] if not 0 < rate <= HIGHEST_RATE]
+    rates = [rate for rate in intent.get("learning_rates") or [] if not LEAST_RATE <= rate <= HIGHEST_RATE]
     if rates:
-        problems.append(f"A learning rate of {', '.join(f'{rate:g}' for rate in rates)} is out of range (0 to 0.1).")
+        problems.append(f"A learning rate of {', '.join(f'{rate:g}' for rate in rates)} is not possible: 1e-5 to 5e-4.")
     method = str(intent.get("preference_method") or "dpo").upper()
     top = BETAS[method]
     betas = [beta for beta in intent.get("betas") or [] if not 0 < beta <= top or (method == "DPO" and beta == top)]

@@ -73,17 +73,14 @@ def propose(turn: Turn, state: State) -> Command[str]:
 def register(turn: Turn, state: State) -> Command[str]:
     """After approval: create, upload, wait until it is built; then the hand-off, and the end [A217]."""
     plan = Plan.model_validate(turn.workspace.read_json("plan.json"))
-    generation, made = state.get("generation", 1), drafting.registration_of(plan)
+    generation = state.get("generation", 1)
     for phase in (phase for phase in Phase if phase in plan.skipped):
         turn.phase(phase, "skipped", generation, reason=plan.skipped[phase])
     turn.phase(Phase.REPORT, "started", generation)
-    text = (turn.workspace.root / PATH).read_text(encoding="utf-8")
-    if hashlib.sha256(text.encode()).hexdigest() != made.digest:
-        raise FailedPrecondition(f"{PATH} is not the file that was approved.", hint="Ask for the evaluator again.")
-    built = _save(turn, plan, pack({FILE: text}), generation)
-    if built.get("state") != "ACTIVE":
-        reason: dict[str, Any] = built.get("status") or {}
-        turn.finish("failed", f"{made.evaluator} was not built: {reason.get('message') or built.get('state')}")
+    try:
+        _save(turn, plan, pack({FILE: _approved_text(turn, plan)}), generation)
+    except FailedPrecondition as error:
+        turn.finish("failed", f"The evaluator was not registered. {error}")
         return Command(goto="__end__")
     report = _report(turn, plan, state.get("intent", {}))
     turn.workspace.write_text("final_report.md", report)
@@ -112,7 +109,14 @@ def _draft(turn: Turn, generation: int) -> Plan:
     return drafting.draft(turn, source, facts, text, checks, generation)
 
 
-def _save(turn: Turn, plan: Plan, archive: bytes, generation: int) -> dict[str, Any]:
+def _approved_text(turn: Turn, plan: Plan) -> str:
+    text, made = (turn.workspace.root / PATH).read_text(encoding="utf-8"), drafting.registration_of(plan)
+    if hashlib.sha256(text.encode()).hexdigest() != made.digest:
+        raise FailedPrecondition(f"{PATH} is not the file that was approved.", hint="Ask for the evaluator again.")
+    return text
+
+
+def _save(turn: Turn, plan: Plan, archive: bytes, generation: int) -> None:
     session, made = turn.context.session, drafting.registration_of(plan)
     path = f"/v1/{made.evaluator}"
     turn.client.send(drafting.create_call(turn, plan, generation), session)
@@ -129,7 +133,9 @@ def _save(turn: Turn, plan: Plan, archive: bytes, generation: int) -> dict[str, 
     turn.client.download(f"{path}:downloadSource", target)
     if target.read_bytes() != archive:
         raise FailedPrecondition(f"{made.evaluator} holds another source than the one that was approved.")
-    return built
+    if built.get("state") != "ACTIVE":
+        reason: dict[str, Any] = built.get("status") or {}
+        raise FailedPrecondition(f"{made.evaluator} was not built: {reason.get('message') or built.get('state')}")
 
 
 def _wait(turn: Turn, path: str) -> dict[str, Any]:

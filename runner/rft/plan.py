@@ -8,6 +8,7 @@ from pilotlight.names import expand_name
 from pilotlight.plan import Cost, CostLine, Phase, Plan, PlanDataset, Registration, RegistrationCheck
 from pilotlight.requirements import PROTOCOL_PACKAGES
 from runner.calls import Call, external_id
+from runner.data.rows import read_lines
 from runner.data.sides import Source
 from runner.evaluators.scores import digest_of
 from runner.planning.prepare import PLAN_LIFETIME
@@ -53,7 +54,7 @@ def draft(
         values=[],
         candidates=[],
         skipped=SKIPPED,
-        findings=[finding.sentence() for finding in source.profile.findings],
+        findings=[finding.sentence() for finding in source.profile.findings] + _without_truth(source),
         cost=Cost(lines=_lines(), wall_seconds=60.0, price_source=context.prices.describe()),
         grants=[],
         expires=now() + PLAN_LIFETIME,
@@ -98,6 +99,14 @@ def registration_of(plan: Plan) -> Registration:
     if plan.registration is None:
         raise ValueError(f"a {plan.workflow} plan registers no evaluator")
     return plan.registration
+
+
+def _without_truth(source: Source) -> list[str]:
+    """Here the last assistant message counts as the right answer; a reinforcement fine-tuning job reads one field."""
+    missing = sum("ground_truth" not in (line.value or {}) for line in read_lines(source.path))
+    if not missing:
+        return []
+    return [f"{missing:,} rows have no ground_truth, which a reinforcement fine-tuning job reads: add it before that."]
 
 
 def _lines() -> list[CostLine]:

@@ -63,10 +63,10 @@ def collect(turn: Turn, recipe: Recipe, winner: str) -> dict[str, Any]:
 
 
 def _better(recipe: Recipe, tuned: dict[str, Any]) -> bool:
-    """Whether it beats its base model beyond chance, by what decides."""
+    """Whether it beats its base model beyond chance, by what decides, and its answers are not judged worse."""
     if recipe.preference.by_wins:
         return bool(tuned["win_rate"] and tuned["win_rate"][1] > 0.5)
-    return bool(tuned["gain"][1] > 0)
+    return bool(tuned["gain"][1] > 0 and not (tuned["win_rate"] and tuned["win_rate"][2] < 0.5))
 
 
 def publish(turn: Turn, recipe: Recipe, found: dict[str, Any]) -> str:

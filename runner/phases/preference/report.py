@@ -9,7 +9,7 @@ from runner import results
 from runner.comparison import declined
 from runner.phases import report
 from runner.phases.evaluate import winning_job
-from runner.phases.preference import board
+from runner.phases.preference import board, evaluate
 from runner.planning import requests
 from runner.planning.recipe import Recipe
 from runner.results import load_recipe
@@ -35,7 +35,7 @@ def _values(turn: Turn, recipe: Recipe, winner: str) -> dict[str, Any]:
         "model": requests.tuned_model(recipe, candidate),
         "job": winning_job(turn, recipe, candidate),
         "board": board.scoreboard(turn, recipe) if recipe.sweep else "",
-        "found": results.load(turn, recipe, "evaluation"),
+        "found": evaluate.collect(turn, recipe, winner),
         "proof": proof,
         "no_deployment": declined(turn, recipe),
     }

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,16 @@ def test_a_value_goes_in_and_a_value_comes_back(uid: int | None) -> None:
     source = "def evaluate(value):\n    return {'score': sum(value['rows']), 'text': value['text']}"
     result = run(source, uid, {"rows": [1, 2.5], "text": "naïve 日本"})
     assert result == ({"score": 3.5, "text": "naïve 日本"}, "")
+
+
+def test_packages_of_its_own_come_instead_of_ours(uid: int | None, tmp_path: Path) -> None:
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (packages / "lamp.py").write_text("COLOUR = 'warm'")
+    source = "import importlib.util, lamp\n"
+    source += "def evaluate(value):\n    return [lamp.COLOUR, importlib.util.find_spec('pydantic') is None]"
+    call = EvaluatorCall(source=source, input=None)
+    assert asyncio.run(run_evaluator(call, LIMITS, uid, packages)).value == ["warm", True]
 
 
 PRINTS = """

@@ -137,7 +137,7 @@ def test_real_data_moves_the_right_way(system: System, method: str, rate: str) -
     """Correct and wrong solutions of sums: which is which is beyond such small models, but not to be moved at all."""
     if method == "DPO":
         system.firectl("dataset", "create", "gsm8k-pairs", str(DATA / "gsm8k_preferences.jsonl"))
-    settings = f"using ember-1m. Skip HP tuning. Train for 1 epoch with learning rate {rate}."
+    settings = f"using ember-1m. Skip HP tuning. Train for 0.5 epochs with learning rate {rate}."
     session = run(system, f"Run {method} on accounts/local/datasets/gsm8k-pairs {settings}", "ember-1m")
     rows = pairs_of(system, session)
     known = [row["models"] for row in rows if row["models"]["final"]["likelihood"]]

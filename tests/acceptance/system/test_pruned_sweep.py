@@ -10,7 +10,7 @@ from tests.fixtures.system import System
 
 INSTRUCTION = (
     "Run SFT on ember-500k using accounts/local/datasets/tickets. Use validation loss for evaluation. Use LoRA ranks 8 "
-    "and 16 with learning rates 1e-6 and 1e-3. Train each candidate for 6 epochs. Prune weak candidates."
+    "and 16 with learning rates 1e-5 and 5e-4. Train each candidate for 6 epochs. Prune weak candidates."
 )
 
 
@@ -29,9 +29,8 @@ def test_a_candidate_that_learns_nothing_is_stopped_and_its_approval_ends(system
         if session in job["name"]
     }
     stopped = {label for label, job in jobs.items() if job["state"] == "JOB_STATE_CANCELLED"}
-    slow = {label for label, job in jobs.items() if float(job["learningRate"]) < 1e-5}
-    assert stopped
-    assert stopped <= slow
+    slow = {label for label, job in jobs.items() if float(job["learningRate"]) < 1e-4}
+    assert slow <= stopped < set(jobs)
     lines = {line["grant"]: line for line in system.get(session)["cost"]["lines"]}
     for label in stopped:
         assert jobs[label]["localProgress"]["step"] < jobs[label]["localProgress"]["totalSteps"]

@@ -40,7 +40,8 @@ def upload(sdk: Fireworks, evaluator: str, data: bytes) -> Any:
 
 
 def make(sdk: Fireworks, evaluator: str, files: dict[str, str], **fields: Any) -> Any:
-    made = sdk.evaluators.create(evaluator_id=evaluator, evaluator={"display_name": "Exact", **fields})
+    body: Any = {"display_name": "Exact", **fields}
+    made = sdk.evaluators.create(evaluator_id=evaluator, evaluator=body)
     assert (made.name, made.state) == (f"accounts/acme/evaluators/{evaluator}", "BUILDING")
     return upload(sdk, evaluator, pack(files))
 

@@ -163,6 +163,7 @@ def test_packages_are_installed_once_and_from_wheels_only(tmp_path: Path, monkey
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")  # which turns it off: a build would find what it needs
     write_wheel(tmp_path, "lamp", "COLOUR = 'warm'")
     home = tmp_path / "environments"
     built = build_environment(("lamp==1.0",), home, 60)

@@ -362,7 +362,7 @@ def test_resume_is_strict(desk: Any, control: Any) -> None:
 def test_node_names_are_frozen() -> None:
     """A session may wait at any of these: renaming one ends its run silently. Raise GRAPH_VERSION when they change."""
     assert GRAPH_VERSION == 1
-    gates = ["clarify", "plan", "promotion", "trouble", "increase"]
+    gates = ["clarify", "plan", "promotion", "comparison", "trouble", "increase"]
     work = [f"{gate}_{part}" for gate in gates for part in ("propose", "gate", "act")]
     phases = ["inspect", "sweep", "train", "evaluate", "deploy", "report"]
     assert sorted(NODES) == sorted(["begin", "answer", *work, *phases])

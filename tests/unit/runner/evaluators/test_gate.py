@@ -37,6 +37,7 @@ FLAWS = {
         "fails on 12 right answers, first with: ValueError",
     ),
     "a truth value": (RIGHT.replace("float(", "bool("), "returned bool instead of a number"),
+    "harsh": (f"{RIGHT.rstrip()} * 0.6\n", "Right answers score 0.60"),
     "out of range": ("def evaluate(row, completion):\n    return 100 if completion else 0\n", "not between 0 and 1"),
     "slow": (
         f"{RIGHT}right = evaluate\ndef judge(row, completion):\n\n"

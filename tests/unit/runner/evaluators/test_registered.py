@@ -77,6 +77,7 @@ def test_an_evaluator_for_reinforcement_is_validated_and_registered_after_approv
     assert checks[0] == ("right answers", 1.0)
     assert checks[1][1] < 1.0
     assert plan.cost.total("high") == 0
+    assert any("have no ground_truth" in finding for finding in plan.findings)
     assert control.registered == {}
     control.reply("Approved, proceed.")
     desk.run()
@@ -92,10 +93,12 @@ def test_an_evaluator_for_reinforcement_is_validated_and_registered_after_approv
     assert control.jobs == {}
 
 
-def test_a_rejected_registration_leaves_nothing(desk: Any, control: Any) -> None:
+def test_a_file_changed_after_approval_is_not_registered(desk: Any, control: Any) -> None:
     control.instructions = [f"Build an RFT evaluator for {DATASET}. Score whether the answer matches ground truth."]
     desk.run()
-    control.reply("reject", decision="reject")
+    control.reply("Approved, proceed.")
+    (desk.work / "outputs/test_evaluator.py").write_text("import os")
     desk.run()
-    assert control.finished["status"] == "cancelled"
+    assert control.finished["status"] == "failed"
+    assert "is not the file that was approved" in control.finished["message"]
     assert control.registered == {}

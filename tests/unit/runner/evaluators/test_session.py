@@ -151,3 +151,31 @@ def test_validation_loss_instead_of_an_evaluator_that_cannot_be_written(desk: An
     desk.run()
     assert control.ask_open().kind is QuestionKind.PLAN_APPROVAL
     assert control.evaluated == []
+
+
+def test_a_replica_of_the_sweep_that_met_its_limit_is_asked_for_again(desk: Any, control: Any) -> None:
+    control.instructions, control.confined, control.lost = [CHAINED], False, {"trial1"}
+    desk.run()
+    control.reply("Approved, proceed.")
+    desk.run()
+    question = control.ask_open()
+    assert question.kind is QuestionKind.SPEND_INCREASE, question.text
+    plan = control.plans[question.plan_hash]
+    assert {"trial1-r2", "ask-trial1-r2"} <= {grant.id for grant in plan.grants}
+    assert {value.name: value.value for value in plan.values}["evaluation"] == "evaluator score"
+    control.reply("Approved, proceed.")
+    desk.run()
+    question = control.ask_open()
+    assert question.kind is QuestionKind.PROMOTION, question.text
+
+
+def test_with_one_setting_the_final_model_is_scored_against_its_base_model(desk: Any, control: Any) -> None:
+    control.instructions, control.confined = [f"{CHAINED} Skip HP tuning."], False
+    desk.run()
+    control.reply("Approved, proceed.")
+    desk.run()
+    assert control.finished is not None, control.ask_open().text
+    assert control.finished["status"] == "succeeded"
+    rows = [json.loads(line) for line in (desk.work / "outputs/evaluation_answers.jsonl").read_text().splitlines()]
+    assert {(row["baseScore"], row["tunedScore"]) for row in rows} == {(0.0, 1.0)}
+    assert "| evaluator score (" in (desk.work / "final_report.md").read_text()

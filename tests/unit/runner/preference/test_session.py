@@ -171,6 +171,18 @@ def test_another_candidate_can_be_named(desk: Any, control: Any) -> None:
     assert control.deployments["accounts/local/deployments/ft-1779157376-41e1-deploy"]["baseModel"].endswith("-c3")
 
 
+def test_a_candidate_chosen_with_the_approval_is_deployed_and_reported(desk: Any, control: Any) -> None:
+    control.instructions = [f"Run DPO on {PAIRS} using ember-1m with beta 0.1 and 0.3."]
+    desk.run()
+    control.reply()
+    desk.run()
+    assert "I recommend to deploy c1" in control.ask_open().text
+    control.reply("Deploy it.", candidate="c2")
+    desk.run()
+    assert control.deployments["accounts/local/deployments/ft-1779157376-41e1-deploy"]["baseModel"].endswith("-c2")
+    assert "**c2: ember-1m" in (desk.work / "final_report.md").read_text()
+
+
 def test_a_sweep_on_a_sample_is_promoted_and_trained_on_everything(desk: Any, control: Any) -> None:
     control.instructions = [f"Run DPO on {PAIRS} using ember-1m. Use 20 samples for HP tuning."]
     desk.run()

@@ -6,12 +6,14 @@ from runner.interpreter.models import find_models
 
 _MODEL = r"(?P<model>[\w./-]*\w(?: \d+(?:[.p]\d+)?b\b)?)"
 _ROLE = r"(?P<role>strong(?:er)?|weak(?:er)?|judg(?:e|ing))"
-_NOUN = r"(?: model| one)?"
+_NAMED = r"(?P<role>(?:strong|weak)(?:er)?(?= (?:model|one|and)\b|\s*[.,;)]|\s*$)|judg(?:e|ing)\b)"
+"""A role at the end of a phrase: "as a strong baseline" names none."""
+_NOUN = r"(?: model| one)"
 _PATTERNS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"\b(?:(?:use|using|with|take|let|have) )?{_MODEL} (?:as|for|be|is) (?:the |a |our )?{_ROLE}\b{_NOUN}",
-        rf"\b{_ROLE}{_NOUN}(?: is|:| =| be|,)? {_MODEL}",
+        rf"\b(?:(?:use|using|with|take|let|have) )?{_MODEL} (?:as|for|be|is) (?:the |a |our )?{_NAMED}{_NOUN}?",
+        rf"\b{_ROLE}(?:{_NOUN}(?: is|:| =| be|,)?|(?: is|:| =)) {_MODEL}",
         rf"\b(?P<role>judge)d? (?:by|with|using) {_MODEL}",
     )
 ]

@@ -9,7 +9,8 @@ from sqlmodel import Session, select
 from agent.tables import RequestRow
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.errors import Aborted
-from pilotlight.plan import Wire, canonical_json
+from pilotlight.plan import canonical_json
+from pilotlight.wire import Wire
 
 
 def find_reply(db: Session, scope: str, request_id: str | None, body: Wire) -> dict[str, Any] | None:

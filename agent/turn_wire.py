@@ -7,8 +7,8 @@ from pydantic import Field
 
 from agent.states import Status
 from agent.wire import Handled, RatioView
-from pilotlight.plan import Wire
 from pilotlight.pricebook import PriceBook
+from pilotlight.wire import Wire
 
 
 class TurnInstruction(Wire):

@@ -11,8 +11,9 @@ from gateway.allowance import Allowance
 from gateway.grants import CostSummary
 from pilotlight.clock import as_utc
 from pilotlight.money import Dollars
-from pilotlight.plan import Phase, Wire
+from pilotlight.plan import Phase
 from pilotlight.question import Decision, Question
+from pilotlight.wire import Wire
 
 
 def _reject_nul(value: str) -> str:

@@ -14,8 +14,9 @@ from gateway.planner_request import METHOD
 from gateway.tables import GrantRow, LimitRow
 from pilotlight.clock import now, to_rfc3339
 from pilotlight.money import from_micros, to_micros
-from pilotlight.plan import Phase, Rule, Wire
+from pilotlight.plan import Phase, Rule
 from pilotlight.settings import Settings
+from pilotlight.wire import Wire
 
 GATE = "allowance"
 _LIFETIME = timedelta(days=30)

@@ -7,7 +7,7 @@ from sqlmodel import Session, col, select
 
 from gateway.tables import ReservationRow
 from pilotlight.money import from_micros, show
-from pilotlight.plan import Wire
+from pilotlight.wire import Wire
 
 _AT_COST, _AT_TIME = "ended at its approved cost, ", "ended at its approved time limit, "
 

@@ -16,8 +16,9 @@ from manifest.pilot import pilot_methods
 from pilotlight.clock import as_utc, now, to_rfc3339
 from pilotlight.errors import Aborted, FailedPrecondition, InvalidArgument, PilotlightError
 from pilotlight.money import from_micros, to_micros
-from pilotlight.plan import Gate, GrantSpec, Plan, Wire
+from pilotlight.plan import Gate, GrantSpec, Plan
 from pilotlight.pricebook import PriceBook
+from pilotlight.wire import Wire
 
 
 class GrantLine(Wire):

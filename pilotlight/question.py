@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pilotlight.plan import Scalar, Wire
+from pilotlight.plan import Scalar
+from pilotlight.wire import Wire
 
 
 class QuestionKind(StrEnum):

@@ -20,8 +20,8 @@ from pilotlight.errors import InvalidArgument, Unimplemented
 from pilotlight.identity import Principal, check_writer
 from pilotlight.listing import parse_update_mask
 from pilotlight.names import check_id
-from pilotlight.plan import Wire
 from pilotlight.strict_json import StrictRoute
+from pilotlight.wire import Wire
 
 Json = dict[str, Any]
 router = APIRouter(route_class=StrictRoute, tags=["datasets"])

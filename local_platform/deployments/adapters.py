@@ -33,8 +33,8 @@ from pilotlight.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from pilotlight.identity import check_writer
 from pilotlight.listing import apply_update, parse_update_mask
 from pilotlight.names import expand_name
-from pilotlight.plan import Wire
 from pilotlight.strict_json import StrictRoute
+from pilotlight.wire import Wire
 
 MAX_ADDONS = 100
 """LoRA addons per base deployment [P73]."""

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from local_platform.bodies import WireFloat, WireInt, parse_duration
 from pilotlight.errors import InvalidArgument
-from pilotlight.plan import Wire
+from pilotlight.wire import Wire
 
 LOAD_TARGETS = frozenset(
     {

@@ -23,8 +23,8 @@ from pilotlight.crashpoints import Point, reach
 from pilotlight.errors import FailedPrecondition, InvalidArgument
 from pilotlight.identity import check_writer
 from pilotlight.listing import list_page, parse_list_params, parse_update_mask
-from pilotlight.plan import Wire
 from pilotlight.strict_json import StrictRoute
+from pilotlight.wire import Wire
 
 router = APIRouter(tags=["deployments"], route_class=StrictRoute)
 _COLLECTION = "/v1/accounts/{account}/deployments"

@@ -22,8 +22,8 @@ from pilotlight.dataset import RowKind
 from pilotlight.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unimplemented
 from pilotlight.identity import check_writer
 from pilotlight.names import check_id, parse_name
-from pilotlight.plan import Wire
 from pilotlight.strict_json import StrictRoute
+from pilotlight.wire import Wire
 
 Json = dict[str, Any]
 router = APIRouter(route_class=StrictRoute, tags=["evaluationJobs"])

@@ -6,8 +6,8 @@ from pydantic import Field
 
 from pilotlight.errors import InvalidArgument, Unimplemented
 from pilotlight.names import parse_name
-from pilotlight.plan import Wire
 from pilotlight.requirements import parse_requirements
+from pilotlight.wire import Wire
 
 
 class Source(Wire):

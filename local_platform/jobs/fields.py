@@ -9,7 +9,7 @@ from pydantic import Field
 
 from local_platform.bodies import WireFloat, WireInt
 from pilotlight.errors import InvalidArgument
-from pilotlight.plan import Wire
+from pilotlight.wire import Wire
 
 
 class DataFields(Wire):

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from local_platform.bodies import WireFloat, WireInt
 from local_platform.jobs.fields import DataFields, JobRequest, TrainingFields
 from pilotlight.errors import InvalidArgument
-from pilotlight.plan import Wire
+from pilotlight.wire import Wire
 
 DEFAULT_BETA = 0.1
 METHODS: tuple[Literal["DPO", "ORPO"], ...] = ("DPO", "ORPO")

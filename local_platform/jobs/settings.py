@@ -9,7 +9,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from local_platform.jobs.fields import JobRequest
 from pilotlight.errors import InvalidArgument
-from pilotlight.plan import Wire
+from pilotlight.wire import Wire
 
 MAX_ROW_EPOCHS = 3_000_000
 """Dataset examples times epochs [P25]."""

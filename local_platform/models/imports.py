@@ -21,7 +21,7 @@ from local_platform.resources import find, insert, update_body
 from local_platform.tables import ModelRow
 from pilotlight.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from pilotlight.names import CATALOGUE_ACCOUNT, check_id
-from pilotlight.plan import Wire
+from pilotlight.wire import Wire
 
 log = logging.getLogger(__name__)
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+\Z")

@@ -19,8 +19,8 @@ from pilotlight.errors import FailedPrecondition, InvalidArgument, NotFound, Uni
 from pilotlight.identity import check_writer
 from pilotlight.listing import apply_update, parse_update_mask
 from pilotlight.names import CATALOGUE_ACCOUNT, check_id, expand_name
-from pilotlight.plan import Wire
 from pilotlight.strict_json import StrictRoute
+from pilotlight.wire import Wire
 
 Json = dict[str, Any]
 router = APIRouter(route_class=StrictRoute, tags=["models"])

@@ -21,7 +21,7 @@ from pilotlight.clock import to_rfc3339
 from pilotlight.errors import InvalidArgument, NotFound
 from pilotlight.listing import list_page, parse_list_params
 from pilotlight.names import CATALOGUE_ACCOUNT, expand_name, parse_name
-from pilotlight.plan import Wire
+from pilotlight.wire import Wire
 
 router = APIRouter(tags=["shapes"])
 SHORTHANDS = ("default", "fast", "throughput", "cost", "minimal")

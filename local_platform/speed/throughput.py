@@ -13,7 +13,7 @@ from local_platform.jobs.progress import Progress
 from local_platform.speed.machine import describe_machine
 from local_platform.training.files import write_json
 from pilotlight.clock import now, to_rfc3339
-from pilotlight.plan import Wire
+from pilotlight.wire import Wire
 
 WEIGHT = 0.3
 """Of the newest job in the exponential average."""

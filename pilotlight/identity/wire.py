@@ -10,7 +10,7 @@ from pilotlight.identity.principal import Role
 from pilotlight.identity.service import email_of
 from pilotlight.identity.tables import Account, ApiKey, User
 from pilotlight.money import Dollars, from_micros
-from pilotlight.plan import Wire
+from pilotlight.wire import Wire
 
 ACCOUNT_FIELDS = frozenset({"name", "email", "displayName", "createTime", "updateTime", "state"})
 USER_FIELDS = frozenset(

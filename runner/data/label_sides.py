@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pilotlight.plan import Mitigation
+from pilotlight.tasks import Mitigation
 from runner.data.conversion import convert
 from runner.data.findings import Finding
 from runner.data.labels import Labelling, spelling

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from pilotlight.plan import Classification, LabelRows, Phase, PlanValue
+from pilotlight.plan import Phase, PlanValue
+from pilotlight.tasks import Classification, LabelRows
 from runner.planning.choices import SHORTEST_HOURS, Choices
 from runner.planning.draft import Draft, Form, Inputs, choose, draft_with, resolve
 from runner.planning.label_costing import hours_for, measuring_seconds, price_labels

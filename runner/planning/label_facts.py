@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pilotlight.errors import FailedPrecondition
-from pilotlight.plan import Mitigation
+from pilotlight.tasks import Mitigation
 from runner.data.findings import Finding
 from runner.data.label_sides import Chosen, Division, Labelled, choose_rows, divide
 from runner.data.labels import spelling

@@ -5,7 +5,8 @@ The runs of the sweep are the training: there is no further one, unless the user
 
 from typing import Any, NamedTuple
 
-from pilotlight.plan import Goal, PairMaking, Phase, Preference
+from pilotlight.plan import Phase
+from pilotlight.tasks import Goal, PairMaking, Preference
 from runner.planning.choices import FIRST_HOUR, Choices
 from runner.planning.draft import Draft, Form, Inputs, draft_with, no_sweep, resolve, split_text
 from runner.planning.grid import build_pair_grid, default_epochs

@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from pilotlight.plan import Candidate, Goal
+from pilotlight.plan import Candidate
+from pilotlight.tasks import Goal
 from runner.planning.catalogue import BaseFacts
 from runner.planning.judge_task import DeltaTask, JudgeTask
 

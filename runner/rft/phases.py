@@ -9,9 +9,10 @@ from langgraph.types import Command
 
 import prompts
 from pilotlight.errors import AlreadyExists, FailedPrecondition
-from pilotlight.plan import Phase, Plan, RegistrationCheck
+from pilotlight.plan import Phase, Plan
 from pilotlight.question import Question, QuestionKind
 from pilotlight.sources import pack
+from pilotlight.tasks import RegistrationCheck
 from runner.calls import Call
 from runner.data.store import load_facts, load_source
 from runner.evaluators import author, kept

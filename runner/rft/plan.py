@@ -5,8 +5,9 @@ from typing import Any
 
 from pilotlight.clock import now
 from pilotlight.names import expand_name
-from pilotlight.plan import Cost, CostLine, Phase, Plan, PlanDataset, Registration, RegistrationCheck
+from pilotlight.plan import Cost, CostLine, Phase, Plan, PlanDataset
 from pilotlight.requirements import PROTOCOL_PACKAGES
+from pilotlight.tasks import Registration, RegistrationCheck
 from runner.calls import Call, external_id
 from runner.data.rows import read_lines
 from runner.data.sides import Source

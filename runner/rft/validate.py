@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from pilotlight.plan import RegistrationCheck
 from pilotlight.requirements import PROTOCOL_PACKAGES
+from pilotlight.tasks import RegistrationCheck
 from runner.evaluators.rows import Example
 from runner.evaluators.scores import Case, EvaluatorUnfit, score
 from runner.rft.file import FILE, function_of

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import prompts
-from pilotlight.plan import Goal
+from pilotlight.tasks import Goal
 from runner import results
 from runner.pair_measuring import Probe, Reading, kept_readings, list_pairs
 from runner.planning.label_requests import bench_label

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sklearn.metrics
 
-from pilotlight.plan import Goal
+from pilotlight.tasks import Goal
 from runner.phases.preference.board import reached
 from runner.scoring.pairs import Entry, Likelihood, choose_preferred, hits_of, moved, score_base, score_tuned
 

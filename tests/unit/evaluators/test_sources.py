@@ -78,6 +78,7 @@ def link(name: str) -> tarfile.TarInfo:
         (tar(*((tarfile.TarInfo(f"{n}.py"), b"") for n in range(201))), "more than 200 files"),
         (tar((tarfile.TarInfo(".git/config"), b"")), "no files"),
     ],
+    ids=["none", "cut", "dots", "absolute", "link", "no-text", "bomb", "many", "hidden"],
 )
 def test_other_archives_are_refused(data: bytes, reason: str) -> None:
     with pytest.raises(InvalidArgument, match=reason):

@@ -15,7 +15,7 @@ from tests.adversary.process import ACCOUNT
 
 Json = dict[str, Any]
 SESSIONS = f"/v1/accounts/{ACCOUNT}/sessions"
-MOST_TURNS = 4
+MOST_TURNS = 3
 _RESTING = ("waiting", "succeeded", "failed", "cancelled")
 _WORDS = ("Approved, proceed.", "yes", "use rank 8 only", "What would it cost?", "Approved, but not the deployment.")
 

@@ -76,6 +76,15 @@ def test_what_a_proxy_does_repeats_and_skips_nothing(process: ControlProcess, tm
     assert proxy.done == set(proxy.TRICKS)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell starts what runs in its background with Ctrl-C ignored, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(process: ControlProcess, tmp_path: Path) -> None:
     session = process.create("say one; wait go; finish")
     line = CommandLine(tmp_path, process.url, process.key)

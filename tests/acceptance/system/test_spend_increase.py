@@ -64,6 +64,7 @@ def cost_of(job: dict[str, Any]) -> Decimal:
     return Decimal(str(money.get("units") or 0)) + Decimal(str(money.get("nanos") or 0)) / 10**9
 
 
+@pytest.mark.slow
 def test_a_job_above_its_grant_waits_for_more_and_ends_deployed(hasty: System) -> None:
     session = hasty.create(INSTRUCTION)
     assert "ask_user plan_approval" in hasty.wait(session)

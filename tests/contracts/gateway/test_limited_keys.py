@@ -19,7 +19,7 @@ FREE = {
     *("CreateDataset", "CreateDeployedModel", "CreateEvaluator", "CreateModel", "CreateSecret", "PrepareModel"),
     *("UpdateDataset", "UpdateDeployedModel", "UpdateEvaluator", "UpdateModel", "UpdateSecret", "ImportModel"),
     *("GetDatasetUploadEndpoint", "GetEvaluatorUploadEndpoint", "GetModelUploadEndpoint", "UploadDataset"),
-    *("ValidateDatasetUpload", "ValidateEvaluatorUpload"),
+    *("ValidateDatasetUpload", "ValidateEvaluatorUpload", "UploadEvaluatorSource"),
 }
 """All methods that change something, delete nothing, and cost nothing. Whatever is new needs a person to say so."""
 

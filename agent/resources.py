@@ -55,15 +55,18 @@ async def _delete(control: Control, caller: Principal, name: str) -> Handled:
     except NotFound:
         return Handled(name=name, action="deleted", reason="it was gone already")
     except PilotlightError as error:
-        if await _is_deleted(control, caller, name):  # by an earlier clean-up, whose answer may have been lost
-            return Handled(name=name, action="deleted", reason="it was gone already")
-        return Handled(name=name, action="kept", reason=str(error))
+        return await _look_again(control, caller, name, error)
     return Handled(name=name, action="deleted")
 
 
-async def _is_deleted(control: Control, caller: Principal, name: str) -> bool:
-    """Whether it is only kept to be brought back, as deployments are for some days."""
+async def _look_again(control: Control, caller: Principal, name: str, refused: PilotlightError) -> Handled:
+    """An earlier clean-up may have deleted it, and its answer was lost: deployments are kept for some days then."""
     try:
-        return (await control.gateway.call(caller, "GET", f"/v1/{name}")).get("state") == "DELETED"
-    except PilotlightError:
-        return False
+        found = await control.gateway.call(caller, "GET", f"/v1/{name}")
+    except NotFound:
+        return Handled(name=name, action="deleted", reason="it was gone already")
+    except PilotlightError as error:
+        return Handled(name=name, action="kept", reason=str(error))
+    if found.get("state") == "DELETED":
+        return Handled(name=name, action="deleted", reason="it was gone already")
+    return Handled(name=name, action="kept", reason=str(refused))

@@ -6,24 +6,21 @@ prompt: a proper comparison also where one label begins another. Tokens are thos
 
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pilotlight.errors import FailedPrecondition, InvalidArgument
+from pilotlight.errors import InvalidArgument
 from runner import results, serving
 from runner.data.label_sides import SEPARATOR
 from runner.data.rows import answer_of, prompt_of, read_lines
 from runner.data.split import choose_sample
+from runner.likelihoods import ask_rest, measure, prompt_ids, spell
 from runner.planning import label_requests
 from runner.planning.recipe import Recipe
 from runner.scoring.answers import Matcher, choose
 from runner.turn import Turn
 
 ANSWERS = "outputs/evaluation_answers.jsonl"
-_AT_ONCE, _KEPT_EACH = 8, 50
-_PROBES = ("0", "z")
-"""Two answers that share no character, to see what the template writes around an answer."""
 
 
 class Probe(NamedTuple):
@@ -84,11 +81,10 @@ def predict(turn: Turn, recipe: Recipe, target: Target, probes: Sequence[Probe])
     def one(probe: Probe) -> Prediction:
         return _predict(turn, recipe, target.address, probe, spelled, matcher)
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        while len(predictions) < len(probes):
-            predictions += pool.map(one, probes[len(predictions) : len(predictions) + _KEPT_EACH])
-            _save(turn, recipe, target, predictions, complete=len(predictions) == len(probes))
-    return predictions
+    def keep(complete: bool) -> None:
+        _save(turn, recipe, target, predictions, complete)
+
+    return ask_rest(predictions, probes, one, keep)
 
 
 def kept_predictions(turn: Turn, recipe: Recipe, label: str) -> list[Prediction] | None:
@@ -130,48 +126,3 @@ def _predict(
         return Prediction("", (), (), 0.0, fits=False)
     text, best = serving.text_of(reply), choose(scores)
     return Prediction(text, matcher.match(text), tuple(recipe.labels.choices[best.place]), round(best.share, 6))
-
-
-def measure(turn: Turn, address: str, prompt: list[int], spelled: list[list[int]]) -> list[float]:
-    """The log-probability of each answer after a prompt, both as tokens; see spell() and prompt_ids()."""
-    scores: list[float] = []
-    for at in range(0, len(spelled), label_requests.CHOICES_AT_ONCE):
-        batch = spelled[at : at + label_requests.CHOICES_AT_ONCE]
-        last = max(map(len, batch))
-        body = label_requests.measure_body(address, [[*prompt, *ids] for ids in batch], last)
-        reply = serving.post(turn, label_requests.COMPLETIONS, body)
-        choices = sorted(reply["choices"], key=lambda choice: int(choice["index"]))
-        for ids, choice in zip(batch, choices, strict=True):
-            scores.append(sum(map(float, choice["logprobs"]["token_logprobs"][-len(ids) :])))
-    return scores
-
-
-def spell(turn: Turn, address: str, answers: Sequence[str]) -> list[list[int]]:
-    """The tokens of each answer with the end of the turn, as the model's own template writes them.
-
-    Raises FailedPrecondition for a template that changes what is around an answer with the answer.
-    """
-    one, other = (_written(turn, address, probe) for probe in _PROBES)
-    before = next(at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
-    after = next(at for at, (a, b) in enumerate(zip(reversed(one), reversed(other), strict=False)) if a != b)
-    tail = one[len(one) - after :]
-    spelled: list[list[int]] = []
-    for answer in answers:
-        ids = _written(turn, address, answer)
-        if ids[:before] != one[:before] or ids[len(ids) - after :] != tail or not tail:
-            raise FailedPrecondition(f"The chat template of {address} does not write answers as they are given.")
-        spelled.append([*ids[before : len(ids) - after], tail[0]])
-    return spelled
-
-
-def _written(turn: Turn, address: str, answer: str) -> list[int]:
-    return prompt_ids(serving.post(turn, serving.CHAT_PATH, label_requests.spell_body(address, answer)))
-
-
-def prompt_ids(reply: dict[str, Any]) -> list[int]:
-    """The tokens of the prompt that a reply was made to. Raises FailedPrecondition where it does not tell them."""
-    choice = reply["choices"][0]
-    ids = choice.get("prompt_token_ids") or reply.get("prompt_token_ids")
-    if not ids:
-        raise FailedPrecondition("The platform does not tell the tokens of a prompt, so answers cannot be measured.")
-    return [int(token) for token in ids]

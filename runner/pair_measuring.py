@@ -16,15 +16,13 @@ from pilotlight.errors import FailedPrecondition, InvalidArgument
 from runner import results, serving
 from runner.data.rows import read_lines
 from runner.data.split import choose_sample
-from runner.planning import label_requests, pair_requests, requests
+from runner.likelihoods import AT_ONCE, PROBES, ask_rest, measure, template_ids
+from runner.planning import label_requests, requests
 from runner.planning.recipe import Recipe
 from runner.scoring.pairs import Likelihood
 from runner.turn import Turn
 
 READINGS = "outputs/preference_pairs.jsonl"
-_AT_ONCE, _KEPT_EACH = 8, 50
-_PROBES = ("0", "z")
-"""Two answers that share no character, to see what the template writes after an answer."""
 
 Message = dict[str, Any]
 
@@ -88,12 +86,10 @@ def read_model(turn: Turn, recipe: Recipe, target: Target, probes: Sequence[Prob
     def one(place: int) -> Reading:
         return _read(turn, recipe, target.address, probes[place], encoded[place])
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        while len(readings) < len(probes):
-            left = range(len(readings), min(len(readings) + _KEPT_EACH, len(probes)))
-            readings += pool.map(one, left)
-            _save(turn, recipe, target, readings, complete=len(readings) == len(probes))
-    return readings
+    def keep(complete: bool) -> None:
+        _save(turn, recipe, target, readings, complete)
+
+    return ask_rest(readings, range(len(probes)), one, keep)
 
 
 def kept_readings(turn: Turn, recipe: Recipe, label: str) -> list[Reading] | None:
@@ -132,15 +128,8 @@ def _read(turn: Turn, recipe: Recipe, address: str, probe: Probe, tokens: Tokens
         return Reading("", None)
     body = requests.question_body(recipe, address, probe.messages) | ({"tools": probe.tools} if probe.tools else {})
     text = serving.ask(turn, body)
-    both = [[*tokens.prompt, *tokens.preferred], [*tokens.prompt, *tokens.other]]
-    last = max(len(tokens.preferred), len(tokens.other))
-    reply = serving.post(turn, label_requests.COMPLETIONS, label_requests.measure_body(address, both, last))
-    choices = sorted(reply["choices"], key=lambda choice: int(choice["index"]))
-    sums = [
-        sum(map(float, choice["logprobs"]["token_logprobs"][-len(answer) :]))
-        for choice, answer in zip(choices, tokens[1:], strict=True)
-    ]
-    return Reading(text, Likelihood(sums[0], sums[1], len(tokens.preferred), len(tokens.other)))
+    preferred, other = measure(turn, address, tokens.prompt, [tokens.preferred, tokens.other])
+    return Reading(text, Likelihood(preferred, other, len(tokens.preferred), len(tokens.other)))
 
 
 def _encode(turn: Turn, recipe: Recipe, target: Target, probes: Sequence[Probe]) -> list[Tokens | None]:
@@ -156,7 +145,7 @@ def _encode(turn: Turn, recipe: Recipe, target: Target, probes: Sequence[Probe])
         def one(probe: Probe) -> Tokens | None:
             return _tokens(turn, target.address, probe, tail)
 
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             kept = list(pool.map(one, probes))
         results.save(turn, recipe, name, {"pairs": kept})
     return [None if pair is None else Tokens(*pair) for pair in kept]
@@ -164,9 +153,10 @@ def _encode(turn: Turn, recipe: Recipe, target: Target, probes: Sequence[Probe])
 
 def _tokens(turn: Turn, address: str, probe: Probe, tail: list[int]) -> Tokens | None:
     try:
-        start = _written(turn, address, probe.messages, probe.tools)
+        start = template_ids(turn, address, probe.messages, probe.tools)
         both = [
-            _written(turn, address, [*probe.messages, answer], probe.tools) for answer in (probe.preferred, probe.other)
+            template_ids(turn, address, [*probe.messages, answer], probe.tools)
+            for answer in (probe.preferred, probe.other)
         ]
     except InvalidArgument as error:
         if "too long" not in error.message:
@@ -182,7 +172,7 @@ def _tokens(turn: Turn, address: str, probe: Probe, tail: list[int]) -> Tokens |
 def _tail(turn: Turn, address: str) -> list[int]:
     """What the template writes after an answer: the end of its turn, and the beginning of the next one."""
     question = {"role": "user", "content": "?"}
-    one, other = (_written(turn, address, [question, {"role": "assistant", "content": probe}], []) for probe in _PROBES)
+    one, other = (template_ids(turn, address, [question, {"role": "assistant", "content": probe}]) for probe in PROBES)
     shared = _shared(one[::-1], other[::-1])
     if not shared:
         raise FailedPrecondition(f"The chat template of {address} does not end answers alike.")
@@ -193,11 +183,3 @@ def _shared(*sequences: list[int]) -> int:
     """How many first tokens all of them share."""
     alike = (len(set(tokens)) == 1 for tokens in zip(*sequences, strict=False))
     return sum(1 for _ in itertools.takewhile(bool, alike))
-
-
-def _written(turn: Turn, address: str, messages: list[Message], tools: list[Any]) -> list[int]:
-    reply = serving.post(turn, serving.CHAT_PATH, pair_requests.written_body(address, messages, tools))
-    ids = reply["choices"][0].get("prompt_token_ids") or reply.get("prompt_token_ids")
-    if not ids:
-        raise FailedPrecondition("The platform does not tell the tokens of a prompt, so answers cannot be measured.")
-    return [int(token) for token in ids]

@@ -34,7 +34,7 @@ from runner.phases.scored import report as scored_report
 from runner.phases.scored import sweep as scored_sweep
 from runner.planning.catalogue import BaseFacts
 from runner.planning.classify import draft_classification
-from runner.planning.costing import Priced, Rest, price
+from runner.planning.costing import Rest, price
 from runner.planning.draft import Draft, draft_plan
 from runner.planning.label_costing import price_labels
 from runner.planning.pair_costing import price_pairs
@@ -44,6 +44,7 @@ from runner.planning.prepare_pairs import plan_preference
 from runner.planning.pricing import Band
 from runner.planning.recipe import Recipe
 from runner.planning.scored import draft_scored, list_scored_values, price_scored
+from runner.planning.sheet import Priced
 from runner.planning.values import list_label_values, list_pair_values, list_values
 from runner.rft import phases as rft
 from runner.state import State

@@ -5,11 +5,9 @@ from collections.abc import Callable
 
 import prompts
 from pilotlight.errors import InvalidArgument
-from runner import serving
 from runner.judging.question import Ballot, Question
 from runner.judging.text import transcript
-from runner.measuring import measure, prompt_ids, spell
-from runner.planning import judge_requests
+from runner.likelihoods import measure, spell, template_ids
 from runner.scoring.pairwise import Vote
 from runner.turn import Turn
 
@@ -33,8 +31,8 @@ class LikelihoodJudge:
         """Ask for the tokens of the question, then for the log-probability of each verdict after them."""
         text = judging_prompt(question, self.criterion)
         try:
-            reply = serving.post(self._turn, serving.CHAT_PATH, judge_requests.prompt_body(self._address, text))
-            first, second = measure(self._turn, self._address, prompt_ids(reply), self._verdicts())
+            prompt = template_ids(self._turn, self._address, [{"role": "user", "content": text}])
+            first, second = measure(self._turn, self._address, prompt, self._verdicts())
         except InvalidArgument as error:
             if "too long" not in error.message:
                 raise

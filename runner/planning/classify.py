@@ -7,9 +7,10 @@ from pilotlight.plan import Phase, PlanValue
 from pilotlight.tasks import Classification, LabelRows
 from runner.planning.choices import SHORTEST_HOURS, Choices
 from runner.planning.draft import Draft, Form, Inputs, choose, draft_with, resolve
-from runner.planning.label_costing import hours_for, measuring_seconds, price_labels
+from runner.planning.label_costing import measuring_seconds, price_labels
 from runner.planning.label_facts import LabelFacts
 from runner.planning.recipe import LabelTask, Recipe
+from runner.planning.timing import hours_for
 from runner.planning.values import list_label_values
 
 HELDOUT_ROWS = 200

@@ -15,13 +15,14 @@ from runner.context import TurnContext
 from runner.data.sides import Sides
 from runner.planning.catalogue import BaseFacts
 from runner.planning.choices import FIRST_HOUR, PROMPTS, Choices, cuts
-from runner.planning.costing import Priced, evaluation_seconds, price
+from runner.planning.costing import evaluation_seconds, price
 from runner.planning.grid import MAX_PARALLEL, build_grid, default_epochs
 from runner.planning.label_facts import LabelFacts
 from runner.planning.offers import Offer, list_offers
 from runner.planning.pricing import Band, fit_band
 from runner.planning.recipe import EvaluatorUse, Recipe
-from runner.planning.timing import SCALE_TO_ZERO_SECONDS
+from runner.planning.sheet import Priced
+from runner.planning.timing import hours_for
 from runner.planning.values import list_values, unread_values
 
 _LEAST_ANSWER_TOKENS, _MOST_ANSWER_TOKENS = 16, 512
@@ -192,10 +193,9 @@ def _answer_tokens(inputs: Inputs) -> int:
 
 
 def _evaluation_hours(inputs: Inputs, prompts: int, longest: int) -> float:
-    """Enough for three times the expected time and two idle windows, in quarters of an hour."""
     heldout = inputs.sides.heldout
     times = [evaluation_seconds(base, heldout, prompts, longest) or 0.0 for base in inputs.bases]
-    return math.ceil((3 * max(times) + 2 * SCALE_TO_ZERO_SECONDS) / 900) / 4
+    return hours_for(max(times))
 
 
 def _assemble(inputs: Inputs, recipe: Recipe, priced: Priced, budget: Decimal | None, fields: dict[str, Any]) -> Plan:

@@ -13,12 +13,13 @@ from pilotlight.pricebook import PriceBook
 from runner.context import TurnContext
 from runner.planning import pair_requests
 from runner.planning.choices import FEWEST_PROMPTS, SHORTEST_HOURS
-from runner.planning.costing import Priced, Rest, candidate_seconds, final_seconds
+from runner.planning.costing import Rest, candidate_seconds, final_seconds
 from runner.planning.draft import Draft
 from runner.planning.label_requests import measuring_steps
 from runner.planning.pricing import Band, fit_band, price_seconds
 from runner.planning.recipe import Recipe
 from runner.planning.scored_requests import scoring_steps
+from runner.planning.sheet import Priced
 
 ENOUGH_PERCENT = 10.0
 """From here on, what a run cost so far tells what all of it costs."""

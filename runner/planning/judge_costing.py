@@ -1,26 +1,23 @@
 """What generating pairs and judging cost: each model on a deployment of its own, priced by its time."""
 
-from decimal import Decimal
 from typing import NamedTuple
 
 from pilotlight.money import usd
 from pilotlight.plan import Gate, GrantSpec, Phase, Rule
-from runner.calls import grant_of
-from runner.planning import judge_requests, label_requests, requests
+from runner.calls import Call
+from runner.planning import judge_requests, requests
+from runner.planning.asking import MESSAGE_BYTES, SPARE_CALLS, Asked, chat_grant, likelihood_grant, price_asked
 from runner.planning.catalogue import BaseFacts
-from runner.planning.costing import MESSAGE_BYTES, Sheet, asking_grant, hours_price, within
 from runner.planning.pricing import Amount
 from runner.planning.recipe import Recipe
-from runner.planning.timing import EVALUATION_BATCH_OVERHEAD, SCALE_TO_ZERO_SECONDS
+from runner.planning.sheet import Sheet
+from runner.planning.timing import inference_seconds
 
-_REQUEST_SECONDS = 0.01
 _INSTRUCTION_TOKENS = 150
 """Of a judging prompt beside the rubric, the conversation and the answers."""
 _PROMPT_BYTES = 4_000_000
 _LONGEST_VERDICT = 100
 """Tokens."""
-_SPARE_CALLS = 200
-"""For a replica that is asked again while it wakes up."""
 _CHARACTERS_PER_TOKEN = 4
 _PLANNER_SECONDS = 8.0
 """Of one answer of the planner's model, roughly."""
@@ -28,36 +25,15 @@ _WORST_READ, _OVERHEAD_TOKENS, _AT_ONCE = 6, 2048, 8
 """The gateway reserves each call at its worst: a token for each byte, and what a provider may add to a prompt."""
 
 
-class _Asked(NamedTuple):
-    """A deployment of a base model, and what it is for."""
-
-    name: str
-    base: BaseFacts
-    phase: Phase
-    gate: Gate
-    text: str
-    hours: float
-    seconds: float | None
-
-
 def writing_seconds(base: BaseFacts, rows: int, prompt_tokens: int, most: int) -> float | None:
     """A model that answers `rows` prompts of so many rough tokens, each with `most` tokens of its own."""
-    speed = base.throughput
-    if speed is None:
-        return None
-    written = rows * most / speed.generate_tokens_per_second
-    read = rows * prompt_tokens * base.token_scale / speed.eval_tokens_per_second
-    return speed.startup_seconds + EVALUATION_BATCH_OVERHEAD * (written + read) + rows * _REQUEST_SECONDS
+    return inference_seconds(base.throughput, rows * most, rows * prompt_tokens * base.token_scale, rows)
 
 
 def judging_seconds(base: BaseFacts, pairs: int, prompt_tokens: int, most: int, rubric: str) -> float | None:
     """A model that judges so many pairs in both orders, reading each order once for each of two verdicts."""
-    speed = base.throughput
-    if speed is None:
-        return None
     asked = (prompt_tokens + len(rubric) / _CHARACTERS_PER_TOKEN + _INSTRUCTION_TOKENS) * base.token_scale + 2 * most
-    read = pairs * 2 * 2 * asked / speed.eval_tokens_per_second
-    return speed.startup_seconds + EVALUATION_BATCH_OVERHEAD * read + pairs * 2 * 2 * _REQUEST_SECONDS
+    return inference_seconds(base.throughput, 0, pairs * 2 * 2 * asked, pairs * 2 * 2)
 
 
 def price_generation(sheet: Sheet, recipe: Recipe, asked_before: frozenset[str]) -> None:
@@ -73,15 +49,18 @@ def price_generation(sheet: Sheet, recipe: Recipe, asked_before: frozenset[str])
             continue
         seconds = writing_seconds(base, delta.rows, delta.mean_prompt_tokens, delta.most)
         text = f"the {name} model ({base.id}) answers {delta.rows:,} prompts (with the idle window)"
-        asked = _Asked(name, base, Phase.SWEEP, "plan_approval", text, delta.hours, seconds)
-        _add(sheet, recipe, asked, [_writing_grant(recipe, asked, delta.rows, delta.most)])
+        where = _deployed(recipe, name, base)
+        asked = Asked(name, Phase.SWEEP, "plan_approval", text, *where, delta.hours, seconds)
+        rules = {"body.max_tokens": Rule.exactly(delta.most)}
+        price_asked(sheet, asked, [chat_grant(recipe, f"ask-{name}", asked, 3 * delta.rows + SPARE_CALLS, rules)])
     judge = recipe.preference.judge
     if judge.model is not None:
         seconds = judging_seconds(judge.model, delta.rows, delta.mean_prompt_tokens, delta.most, judge.criterion)
         text = f"{judge.model.id} judges up to {delta.rows:,} pairs in both orders (with the idle window)"
         name = judge_requests.PAIR_JUDGE
-        asked = _Asked(name, judge.model, Phase.SWEEP, "plan_approval", text, delta.judge_hours, seconds)
-        _add(sheet, recipe, asked, _judging_grants(recipe, asked, delta.rows))
+        where = _deployed(recipe, name, judge.model)
+        asked = Asked(name, Phase.SWEEP, "plan_approval", text, *where, delta.judge_hours, seconds)
+        price_asked(sheet, asked, _judging_grants(recipe, asked, delta.rows))
     if judge.planner:
         longest = delta.mean_prompt_tokens + 2 * delta.most
         _price_planner(
@@ -100,8 +79,8 @@ def price_judging(sheet: Sheet, recipe: Recipe, name: str, phase: Phase, gate: G
         return
     pairs, seconds = judge_requests.judged_prompts(recipe) * models, judged_seconds(recipe, models)
     text = f"{judge.model.id} judges {pairs:,} pairs of answers in both orders (with the idle window)"
-    asked = _Asked(name, judge.model, phase, gate, text, judge.hours, seconds)
-    _add(sheet, recipe, asked, _judging_grants(recipe, asked, pairs))
+    asked = Asked(name, phase, gate, text, *_deployed(recipe, name, judge.model), judge.hours, seconds)
+    price_asked(sheet, asked, _judging_grants(recipe, asked, pairs))
 
 
 class _Votes(NamedTuple):
@@ -142,7 +121,7 @@ def _price_planner(sheet: Sheet, recipe: Recipe, votes: _Votes) -> None:
             gate=votes.gate,
             method=judge_requests.PLANNER_CALL,
             rules=rules,
-            max_calls=2 * calls + _SPARE_CALLS,
+            max_calls=2 * calls + SPARE_CALLS,
             max_cost=most,
             phase=votes.phase,
             text=text,
@@ -158,45 +137,15 @@ def judged_seconds(recipe: Recipe, models: int) -> float | None:
     return judging_seconds(judge.model, pairs, recipe.heldout.mean_prompt_tokens, recipe.answer_tokens, judge.criterion)
 
 
-def _add(sheet: Sheet, recipe: Recipe, asked: _Asked, grants: list[GrantSpec]) -> None:
-    billed = None if asked.seconds is None else asked.seconds + SCALE_TO_ZERO_SECONDS
-    amount = within(sheet.priced(billed), hours_price(sheet.prices, asked.hours))
-    call = judge_requests.asked_deployment(recipe, asked.name, asked.base)
-    most = amount.high or Decimal(0)
-    sheet.grants.append(grant_of([call], asked.gate, asked.phase, asked.text, most, max_hours=asked.hours))
-    sheet.grants += grants
-    sheet.add(asked.phase, "inference", asked.text, amount, asked.seconds)
-
-
-def _writing_grant(recipe: Recipe, asked: _Asked, rows: int, most: int) -> GrantSpec:
-    return _chat_grant(recipe, asked, 3 * rows + _SPARE_CALLS, {"body.max_tokens": Rule.exactly(most)})
-
-
-def _judging_grants(recipe: Recipe, asked: _Asked, pairs: int) -> list[GrantSpec]:
+def _judging_grants(recipe: Recipe, asked: Asked, pairs: int) -> list[GrantSpec]:
     """Prompts in tokens, and the likelihood of each verdict after them: nothing may be generated."""
-    calls = 3 * 2 * pairs + _SPARE_CALLS
+    calls = 3 * 2 * pairs + SPARE_CALLS
     silent = {"body.max_tokens": Rule.exactly(0), "body.return_token_ids": Rule.exactly(True)}
-    measured = {
-        "body.prompt": Rule(max_bytes=_PROMPT_BYTES),
-        "body.max_tokens": Rule.exactly(0),
-        "body.temperature": Rule.exactly(0),
-        "body.echo_last": Rule(minimum=1, maximum=_LONGEST_VERDICT),
-        "body.logprobs": Rule.exactly(0),
-    }
-    step, models = recipe.step(f"measure-{asked.name}"), _models(recipe, asked)
-    measuring = asking_grant(step, label_requests.COMPLETE, asked.phase, models, asked.gate, calls, measured)
-    return [_chat_grant(recipe, asked, calls, silent), measuring]
+    chatting = chat_grant(recipe, f"ask-{asked.name}", asked, calls, silent)
+    return [chatting, likelihood_grant(recipe, asked, calls, _PROMPT_BYTES, _LONGEST_VERDICT)]
 
 
-def _chat_grant(recipe: Recipe, asked: _Asked, calls: int, rules: dict[str, Rule]) -> GrantSpec:
-    rules = rules | {
-        "body.messages": Rule(max_bytes=MESSAGE_BYTES),
-        "body.tools": Rule(max_bytes=MESSAGE_BYTES),
-        "body.temperature": Rule.exactly(0),
-    }
-    step = recipe.step(f"ask-{asked.name}")
-    return asking_grant(step, requests.CHAT, asked.phase, _models(recipe, asked), asked.gate, calls, rules)
-
-
-def _models(recipe: Recipe, asked: _Asked) -> list[str]:
-    return [requests.deployment_name(recipe, judge_requests.asked_deployment(recipe, asked.name, asked.base))]
+def _deployed(recipe: Recipe, name: str, base: BaseFacts) -> tuple[list[Call], list[str]]:
+    """A base model alone: the call that deploys it, and how requests name it then."""
+    call = judge_requests.asked_deployment(recipe, name, base)
+    return [call], [requests.deployment_name(recipe, call)]

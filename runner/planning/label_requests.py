@@ -5,7 +5,6 @@ As in runner.planning.requests, plans grant exactly these and phases send exactl
 
 from typing import Any
 
-from pilotlight.plan import Candidate
 from runner.calls import Call, external_id
 from runner.planning import requests
 from runner.planning.catalogue import BaseFacts
@@ -20,7 +19,7 @@ TRIAL = "trial"
 
 def bench_label(recipe: Recipe, base: str) -> str:
     """What the answers of an untuned base model are kept under."""
-    return f"bench{next(place for place, facts in enumerate(recipe.bases, 1) if facts.name == base)}"
+    return f"bench{recipe.place(base)}"
 
 
 def bench_deployment(recipe: Recipe, base: BaseFacts) -> Call:
@@ -28,34 +27,10 @@ def bench_deployment(recipe: Recipe, base: BaseFacts) -> Call:
     return requests.deployment(recipe, recipe.step(bench_label(recipe, base.name)), base.name, {})
 
 
-def trial_deployment(recipe: Recipe, base: str) -> Call:
-    """The base model that is tuned, with addons enabled: all candidates are measured on the same replica [P71]."""
-    return requests.deployment(recipe, recipe.step(TRIAL), base, {"enableAddons": True})
-
-
-def trial_load(recipe: Recipe, candidate: Candidate) -> Call:
-    """A candidate loaded onto the trial deployment."""
-    deployment = f"accounts/{recipe.account}/deployments/{external_id(recipe.session, recipe.step(TRIAL))}"
-    body = {"model": candidate_model(recipe, candidate), "deployment": deployment}
-    path = f"/v1/accounts/{recipe.account}/deployedModels"
-    return Call(recipe.step(f"load-{candidate.id}"), requests.LOAD_LORA, "POST", path, {}, body)
-
-
-def candidate_model(recipe: Recipe, candidate: Candidate) -> str:
-    """The model that the candidate's own run makes."""
-    return requests.output_model(requests.candidate_job(recipe, candidate))
-
-
 def chat_body(recipe: Recipe, model: str, messages: list[dict[str, Any]], tools: list[Any]) -> dict[str, Any]:
     """Ask freely; the reply tells the tokens of the prompt, which measuring starts from."""
     body = requests.question_body(recipe, model, messages) | {"return_token_ids": True}
     return body | ({"tools": tools} if tools else {})
-
-
-def spell_body(model: str, answer: str) -> dict[str, Any]:
-    """How the model's own chat template and tokenizer write `answer`: nothing is generated."""
-    messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}]
-    return {"model": model, "messages": messages, "max_tokens": 0, "temperature": 0, "return_token_ids": True}
 
 
 def measure_body(model: str, prompts: list[list[int]], last: int) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from runner.data.split import HELDOUT_SHARE, choose_sample
 from runner.planning.catalogue import BaseFacts
 from runner.planning.judge_costing import judging_seconds, writing_seconds
 from runner.planning.judge_task import DeltaTask, JudgeTask
-from runner.planning.label_costing import hours_for
 from runner.planning.plan_judge import largest, named_base, smallest
 from runner.planning.recipe import DataSide
+from runner.planning.timing import hours_for
 from runner.turn import Turn
 
 MOST_PROMPTS = 1000

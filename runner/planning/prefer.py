@@ -13,10 +13,10 @@ from runner.planning.grid import build_pair_grid, default_epochs
 from runner.planning.judge_costing import judged_seconds
 from runner.planning.judge_requests import judged_prompts
 from runner.planning.judge_task import DeltaTask, JudgeTask
-from runner.planning.label_costing import hours_for
 from runner.planning.offers import Offer
 from runner.planning.pair_costing import price_pairs, trial_seconds
 from runner.planning.recipe import PairTask, Recipe
+from runner.planning.timing import hours_for
 from runner.planning.values import list_pair_values
 
 HELDOUT_PAIRS = 150
@@ -104,17 +104,12 @@ def _resolve(inputs: Inputs, choices: Choices, facts: Facts) -> Recipe:
             "prune": False,  # losses with another beta cannot be compared
         }
     )
-    tuned = {base.name: sum(one.base_model == base.name for one in recipe.candidates) for base in recipe.bases}
-    hours = max(hours_for(_seconds(recipe, base, tuned[base.name])) for base in recipe.bases)
-    once = max(hours_for(_seconds(recipe, base, 1)) for base in recipe.bases)
+    hours = max(hours_for(trial_seconds(recipe, base, len(recipe.tuned_from(base.name)))) for base in recipe.bases)
+    once = max(hours_for(trial_seconds(recipe, base, 1)) for base in recipe.bases)
     judging = judged_seconds(recipe, len(recipe.candidates))
     judge = task.judge.model_copy(update={"hours": hours_for(judging)})
     task = task.model_copy(update={"trial_hours": hours, "judge": judge})
     return recipe.model_copy(update={"pairs": task, "evaluation_hours": once})
-
-
-def _seconds(recipe: Recipe, base: Any, tuned: int) -> float | None:
-    return trial_seconds(recipe, base, tuned)
 
 
 def _fields(inputs: Inputs, recipe: Recipe, band: str, done: list[str]) -> dict[str, Any]:

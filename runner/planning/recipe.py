@@ -167,6 +167,14 @@ class Recipe(BaseModel):
         """The facts of one of the plan's base models."""
         return next(base for base in self.bases if base.name == name)
 
+    def place(self, base: str) -> int:
+        """The place of one of the plan's base models among them, from 1: names of steps go by it."""
+        return next(place for place, facts in enumerate(self.bases, 1) if facts.name == base)
+
+    def tuned_from(self, base: str) -> list[Candidate]:
+        """The candidates that are tuned from one of the base models."""
+        return [candidate for candidate in self.candidates if candidate.base_model == base]
+
     def candidate(self, candidate_id: str) -> Candidate:
         """A candidate by its ID."""
         return next(candidate for candidate in self.candidates if candidate.id == candidate_id)

@@ -37,10 +37,27 @@ def evaluation_deployment(recipe: Recipe, candidate: Candidate) -> Call:
 
 def lora_load(recipe: Recipe, candidate: Candidate) -> Call:
     """The tuned model loaded onto the evaluation deployment."""
-    deployment = f"accounts/{recipe.account}/deployments/{external_id(recipe.session, recipe.step('eval'))}"
-    body = {"model": tuned_model(recipe, candidate), "deployment": deployment}
-    path = f"/v1/accounts/{recipe.account}/deployedModels"
-    return Call(recipe.step("load"), LOAD_LORA, "POST", path, {}, body)
+    return _load(recipe, "load", tuned_model(recipe, candidate), "eval")
+
+
+def trial_step(recipe: Recipe, base: str) -> str:
+    """The name of the deployment of a base model and its candidates, where each base model has one."""
+    return f"trial{recipe.place(base)}"
+
+
+def trial_deployment(recipe: Recipe, trial: str, base: str) -> Call:
+    """A base model with addons enabled: it and its candidates are asked on the same replica [P71]."""
+    return deployment(recipe, recipe.step(trial), base, {"enableAddons": True})
+
+
+def trial_load(recipe: Recipe, trial: str, candidate: Candidate) -> Call:
+    """A candidate loaded onto that deployment."""
+    return _load(recipe, f"load-{candidate.id}", candidate_model(recipe, candidate), trial)
+
+
+def candidate_model(recipe: Recipe, candidate: Candidate) -> str:
+    """The model that the candidate's own run makes."""
+    return output_model(candidate_job(recipe, candidate))
 
 
 def final_deployment(recipe: Recipe, candidate: Candidate) -> Call:
@@ -51,6 +68,12 @@ def final_deployment(recipe: Recipe, candidate: Candidate) -> Call:
 def question_body(recipe: Recipe, model: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
     """A greedy evaluation request."""
     return {"model": model, "messages": messages, "max_tokens": recipe.answer_tokens, "temperature": 0}
+
+
+def template_body(model: str, messages: list[dict[str, Any]], tools: list[Any] | None = None) -> dict[str, Any]:
+    """How the model's own chat template and tokenizer write a conversation: nothing is generated."""
+    body = {"model": model, "messages": messages, "max_tokens": 0, "temperature": 0, "return_token_ids": True}
+    return body | ({"tools": tools} if tools else {})
 
 
 def deployment_name(recipe: Recipe, call: Call) -> str:
@@ -68,6 +91,12 @@ def output_model(call: Call) -> str:
     """The model that the job of `call` makes."""
     settings: dict[str, Any] = call.body.get("trainingConfig", call.body)
     return str(settings["outputModel"])
+
+
+def _load(recipe: Recipe, step: str, model: str, deployment: str) -> Call:
+    name = f"accounts/{recipe.account}/deployments/{external_id(recipe.session, recipe.step(deployment))}"
+    path = f"/v1/accounts/{recipe.account}/deployedModels"
+    return Call(recipe.step(step), LOAD_LORA, "POST", path, {}, {"model": model, "deployment": name})
 
 
 def _job(recipe: Recipe, candidate: Candidate, step: str, dataset: str, epochs: float) -> Call:

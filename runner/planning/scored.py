@@ -1,36 +1,21 @@
 """The plan of a supervised fine-tuning whose winner is chosen by an evaluator: candidates answer in the sweep."""
 
-import math
 from decimal import Decimal
 from typing import Any
 
 from pilotlight.plan import Candidate, Phase, PlanValue
 from pilotlight.pricebook import PriceBook
-from runner.calls import grant_of
 from runner.planning import requests, scored_requests
+from runner.planning.asking import SPARE_CALLS, Asked, answer_grant, price_asked
 from runner.planning.catalogue import BaseFacts
 from runner.planning.choices import Choices
-from runner.planning.costing import (
-    Priced,
-    Rest,
-    Sheet,
-    chat_grant,
-    everything,
-    hours_price,
-    price_candidates,
-    price_deployment,
-    price_evaluation,
-    price_final,
-    within,
-)
+from runner.planning.costing import Rest, everything, price_candidates, price_deployment, price_evaluation, price_final
 from runner.planning.draft import Draft, Form, Inputs, choose, draft_with, plan_fields, resolve
 from runner.planning.pricing import Band
 from runner.planning.recipe import EvaluatorUse, Recipe
-from runner.planning.timing import EVALUATION_BATCH_OVERHEAD, SCALE_TO_ZERO_SECONDS
+from runner.planning.sheet import Priced, Sheet
+from runner.planning.timing import hours_for, inference_seconds
 from runner.planning.values import list_values
-
-_SPARE_CALLS = 200
-"""For a replica that is asked again while it wakes up."""
 
 
 def draft_scored(inputs: Inputs) -> Draft:
@@ -68,22 +53,18 @@ def list_scored_values(recipe: Recipe, intent: dict[str, Any], token_method: str
 
 def trial_seconds(recipe: Recipe, base: BaseFacts, models: int) -> float | None:
     """One replica: the base model, which may ramble on, and so many candidates, which answer like the data."""
-    speed, heldout = base.throughput, recipe.heldout
-    if speed is None:
-        return None
+    heldout = recipe.heldout
     answer, prompt = (round(n * base.token_scale) for n in (heldout.mean_answer_tokens, heldout.mean_prompt_tokens))
-    written = recipe.prompts * (recipe.answer_tokens + models * answer) / speed.generate_tokens_per_second
-    read = (1 + models) * recipe.prompts * prompt / speed.eval_tokens_per_second
-    return speed.startup_seconds + EVALUATION_BATCH_OVERHEAD * (written + read)
+    written = recipe.prompts * (recipe.answer_tokens + models * answer)
+    return inference_seconds(base.throughput, written, (1 + models) * recipe.prompts * prompt)
 
 
 def _resolve(inputs: Inputs, choices: Choices) -> Recipe:
     if inputs.evaluator is None:
         raise ValueError("a plan by evaluator score was drafted without an evaluator")
     recipe = resolve(inputs, choices)
-    times = [trial_seconds(recipe, base, len(_of(recipe, base.name))) or 0.0 for base in recipe.bases]
-    hours = math.ceil((3 * max(times) + 2 * SCALE_TO_ZERO_SECONDS) / 900) / 4
-    used: EvaluatorUse = inputs.evaluator.model_copy(update={"trial_hours": hours})
+    times = [trial_seconds(recipe, base, len(recipe.tuned_from(base.name))) or 0.0 for base in recipe.bases]
+    used: EvaluatorUse = inputs.evaluator.model_copy(update={"trial_hours": hours_for(max(times))})
     return recipe.model_copy(update={"workflow": "sft_scored", "evaluator": used})
 
 
@@ -92,31 +73,23 @@ def _fields(inputs: Inputs, recipe: Recipe, band: str, done: list[str]) -> dict[
     return plan_fields(inputs, recipe, band, done) | {"values": values, "packages": recipe.scorer.requirements}
 
 
-def _of(recipe: Recipe, base: str) -> list[Candidate]:
-    return [candidate for candidate in recipe.candidates if candidate.base_model == base]
-
-
 def _price_trials(sheet: Sheet, recipe: Recipe, rest: Rest) -> None:
     for base in recipe.bases:
-        left = [one for one in _of(recipe, base.name) if one.id not in rest.asked]
+        left = [one for one in recipe.tuned_from(base.name) if one.id not in rest.asked]
         if left or scored_requests.base_label(recipe, base.name) not in rest.asked:
             _price_trial(sheet, recipe, base, left)
 
 
 def _price_trial(sheet: Sheet, recipe: Recipe, base: BaseFacts, left: list[Candidate]) -> None:
-    call = scored_requests.trial_deployment(recipe, base.name)
+    step = requests.trial_step(recipe, base.name)
+    call = requests.trial_deployment(recipe, step, base.name)
     seconds, hours = trial_seconds(recipe, base, len(left)), recipe.scorer.trial_hours
-    billed = None if seconds is None else seconds + SCALE_TO_ZERO_SECONDS
-    amount = within(sheet.priced(billed), hours_price(sheet.prices, hours))
     text = (
         f"{recipe.prompts} held-out prompts to {base.id}, not tuned, and to {len(left)} "
         f"candidate{'' if len(left) == 1 else 's'}, scored by the evaluator (with the idle window)"
     )
-    most, gate = amount.high or Decimal(0), "plan_approval"
-    sheet.grants.append(grant_of([call], gate, Phase.SWEEP, text, most, max_hours=hours))
     name = requests.deployment_name(recipe, call)
-    models = [name, *(f"{scored_requests.candidate_model(recipe, one)}#{name}" for one in left)]
-    step = f"ask-{scored_requests.trial_step(recipe, base.name)}"
-    calls = 3 * (1 + len(left)) * recipe.prompts + _SPARE_CALLS
-    sheet.grants.append(chat_grant(recipe, step, Phase.SWEEP, models, gate, calls))
-    sheet.add(Phase.SWEEP, "inference", text, amount, seconds)
+    models = [name, *(f"{requests.candidate_model(recipe, one)}#{name}" for one in left)]
+    asked = Asked(step, Phase.SWEEP, "plan_approval", text, [call], models, hours, seconds)
+    calls = 3 * (1 + len(left)) * recipe.prompts + SPARE_CALLS
+    price_asked(sheet, asked, [answer_grant(recipe, f"ask-{step}", asked, calls)])

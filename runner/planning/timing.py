@@ -6,7 +6,8 @@ from runner.planning.catalogue import Throughput
 
 SCALE_TO_ZERO_SECONDS = 300
 """The shortest idle window that the platform allows [P75]; it is paid for once after the last request."""
-EVALUATION_BATCH_OVERHEAD = 1.2
+_EVALUATION_BATCH_OVERHEAD = 1.2
+_REQUEST_SECONDS = 0.01
 
 
 def job_seconds(
@@ -50,8 +51,17 @@ def asking_seconds(
 
     The tuned model is expected to answer like the data; the base model to ramble on to the `longest` answer allowed.
     """
+    return inference_seconds(speed, prompts * (answer_tokens + longest), 2 * prompts * prompt_tokens)
+
+
+def inference_seconds(speed: Throughput | None, written: float, read: float, requests: int = 0) -> float | None:
+    """Writing and reading so many tokens on a deployment that starts cold, and the overhead of so many requests."""
     if speed is None:
         return None
-    generated = prompts * (answer_tokens + longest) / speed.generate_tokens_per_second
-    read = 2 * prompts * prompt_tokens / speed.eval_tokens_per_second
-    return speed.startup_seconds + EVALUATION_BATCH_OVERHEAD * (generated + read)
+    tokens = written / speed.generate_tokens_per_second + read / speed.eval_tokens_per_second
+    return speed.startup_seconds + _EVALUATION_BATCH_OVERHEAD * tokens + requests * _REQUEST_SECONDS
+
+
+def hours_for(seconds: float | None) -> float:
+    """Enough for three times the expected time and two idle windows, in quarters of an hour."""
+    return math.ceil((3 * (seconds or 0.0) + 2 * SCALE_TO_ZERO_SECONDS) / 900) / 4

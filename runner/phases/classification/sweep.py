@@ -79,7 +79,7 @@ def _train(turn: Turn, recipe: Recipe) -> Command[str] | None:
 
 def _try(turn: Turn, recipe: Recipe) -> Command[str] | None:
     """Measure the candidates that finished, all on one replica of their base model."""
-    call = label_requests.trial_deployment(recipe, recipe.labels.strongest)
+    call = requests.trial_deployment(recipe, label_requests.TRIAL, recipe.labels.strongest)
     name = requests.deployment_name(recipe, call)
     probes = board.probes_of(turn, recipe)
     finished = [result.label for result in results.load_jobs(turn, recipe) if result.done]
@@ -89,8 +89,8 @@ def _try(turn: Turn, recipe: Recipe) -> Command[str] | None:
     try:
         serving.create(turn, call, name)
         for candidate in left:
-            serving.load_adapter(turn, label_requests.trial_load(recipe, candidate))
-            model = label_requests.candidate_model(recipe, candidate)
+            serving.load_adapter(turn, requests.trial_load(recipe, label_requests.TRIAL, candidate))
+            model = requests.candidate_model(recipe, candidate)
             predict(turn, recipe, Target(candidate.id, model, f"{model}#{name}"), probes)
     except STOPPING as error:
         return stop_phase(turn, Phase.SWEEP, "evaluation", name, error)

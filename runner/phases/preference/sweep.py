@@ -13,7 +13,7 @@ from runner.phases.candidates import train_candidates
 from runner.phases.preference import board
 from runner.phases.preference.generate import make_pairs
 from runner.phases.preference.judged import ask_unseen, judge_tuned
-from runner.planning import pair_requests, requests
+from runner.planning import requests
 from runner.planning.catalogue import BaseFacts
 from runner.planning.judge_requests import JUDGE
 from runner.planning.label_requests import bench_label
@@ -68,7 +68,7 @@ def _portions(recipe: Recipe) -> list[list[Candidate]]:
 def _ask(turn: Turn, recipe: Recipe, finished: list[str]) -> Command[str] | None:
     """Each base model and its finished candidates, on one replica; a command where something came in between."""
     for base in recipe.bases:
-        tuned = [one for one in pair_requests.tried(recipe, base.name) if one.id in finished]
+        tuned = [one for one in recipe.tuned_from(base.name) if one.id in finished]
         left = [one for one in tuned if kept_readings(turn, recipe, one.id) is None]
         if left and (stopped := _ask_one(turn, recipe, base, left)):
             return stopped
@@ -78,15 +78,16 @@ def _ask(turn: Turn, recipe: Recipe, finished: list[str]) -> Command[str] | None
 
 
 def _ask_one(turn: Turn, recipe: Recipe, base: BaseFacts, tuned: list[Candidate]) -> Command[str] | None:
-    call = pair_requests.trial_deployment(recipe, base)
+    trial = requests.trial_step(recipe, base.name)
+    call = requests.trial_deployment(recipe, trial, base.name)
     name = requests.deployment_name(recipe, call)
     pairs = board.pairs_of(turn, recipe)
     try:
         serving.create(turn, call, name)
         _ask_about(turn, recipe, Target(bench_label(recipe, base.name), base.name, name, base.name), pairs)
         for candidate in tuned:
-            serving.load_adapter(turn, pair_requests.trial_load(recipe, candidate))
-            model = pair_requests.candidate_model(recipe, candidate)
+            serving.load_adapter(turn, requests.trial_load(recipe, trial, candidate))
+            model = requests.candidate_model(recipe, candidate)
             _ask_about(turn, recipe, Target(candidate.id, model, f"{model}#{name}", base.name), pairs)
     except STOPPING as error:
         return stop_phase(turn, Phase.SWEEP, "evaluation", name, error)

@@ -51,10 +51,10 @@ def _try_evaluator(turn: Turn, recipe: Recipe) -> None:
 
 def _try(turn: Turn, recipe: Recipe, base: str, probes: list[Probe]) -> Command[str] | None:
     """Ask the base model and its finished candidates, all on one replica."""
-    call = scored_requests.trial_deployment(recipe, base)
+    call = requests.trial_deployment(recipe, requests.trial_step(recipe, base), base)
     name, label = requests.deployment_name(recipe, call), scored_requests.base_label(recipe, base)
     done = {result.label for result in results.load_jobs(turn, recipe) if result.done}
-    mine = [c for c in recipe.candidates if c.base_model == base and c.id in done]
+    mine = [c for c in recipe.tuned_from(base) if c.id in done]
     left = [c for c in mine if not _asked(turn, recipe, c.id, probes)]
     if not left and _asked(turn, recipe, label, probes):
         return None
@@ -70,8 +70,9 @@ def _try(turn: Turn, recipe: Recipe, base: str, probes: list[Probe]) -> Command[
 
 
 def _ask_candidate(turn: Turn, recipe: Recipe, candidate: Candidate, deployment: str, probes: list[Probe]) -> None:
-    serving.load_adapter(turn, scored_requests.trial_load(recipe, candidate))
-    model = scored_requests.candidate_model(recipe, candidate)
+    trial = requests.trial_step(recipe, candidate.base_model)
+    serving.load_adapter(turn, requests.trial_load(recipe, trial, candidate))
+    model = requests.candidate_model(recipe, candidate)
     _ask(turn, recipe, candidate.id, f"{model}#{deployment}", probes)
 
 

@@ -49,11 +49,14 @@ class Turn:
         digest = hashlib.sha256((self.workspace.root / path).read_bytes()).hexdigest()[:12]
         self.emit("artifact", {"path": path, "title": title}, f"artifact/{path}/{digest}")
 
-    def post_plan(self, plan: Plan) -> str:
-        """Store the plan with the control process; returns the Markdown the user will see."""
+    def publish_plan(self, plan: Plan) -> None:
+        """Make it the session's plan: stored with the control process, and among the files as the user will see it."""
         reply = self.client.post("/turn/v1/plan", plan.model_dump(mode="json", by_alias=True))
         reach(Point.RUNNER_PLAN_SENT)
-        return str(reply["planMarkdown"])
+        self.workspace.write_text("plan.json", plan.canonical() + "\n")
+        self.workspace.write_text("plan.md", str(reply["planMarkdown"]))
+        self.artifact("plan.json", "The plan as it is hashed")
+        self.artifact("plan.md", "Plan and cost")
 
     def ask(self, question: Question) -> None:
         """Ask; asking the same question ID again changes nothing."""

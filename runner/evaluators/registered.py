@@ -13,7 +13,7 @@ from pilotlight.names import parse_name
 from pilotlight.requirements import parse_requirements
 from pilotlight.sources import REQUIREMENTS, entry_of, unpack
 from runner.evaluators.rows import Example
-from runner.evaluators.scores import Case, EvaluatorUnfit, score
+from runner.evaluators.scores import Case, EvaluatorUnfit, require_difference, score
 from runner.sandbox.harness import as_source
 from runner.turn import Turn
 
@@ -69,13 +69,8 @@ def try_out(turn: Turn, source: str, examples: Sequence[Example], requirements: 
     cases = [Case(example.row, example.answer) for example in chosen]
     cases += [Case(example.row, other.answer) for example, other in zip(chosen, moved, strict=True)]
     scores = score(turn, source, cases, requirements)
-    if all(one.error for one in scores):
-        raise EvaluatorUnfit(f"The evaluator fails on every row, first with: {scores[0].error}.")
-    if len({one.value for one in scores}) == 1:
-        raise EvaluatorUnfit(
-            f"The evaluator scores everything alike: {scores[0].value:g}, right answers and those of other rows.",
-            hint="It could not tell the candidates apart. Correct it, or say `validation loss is fine`.",
-        )
+    hint = "It could not tell the candidates apart. Correct it, or say `validation loss is fine`."
+    require_difference(scores, "row", "right answers and those of other rows", hint)
 
 
 def show(turn: Turn, found: Registered) -> None:

@@ -51,6 +51,14 @@ def score(turn: Turn, source: str, cases: Sequence[Case], requirements: Sequence
     return scores
 
 
+def require_difference(scores: Sequence[Score], each: str, both: str, hint: str) -> None:
+    """Raises EvaluatorUnfit when it failed on `each` answer, or scored `both` kinds of answers alike."""
+    if all(one.error for one in scores):
+        raise EvaluatorUnfit(f"The evaluator fails on every {each}, first with: {scores[0].error}.")
+    if len({one.value for one in scores}) == 1:
+        raise EvaluatorUnfit(f"The evaluator scores everything alike: {scores[0].value:g}, {both}.", hint=hint)
+
+
 def digest_of(source: str) -> str:
     """What tells one evaluator from another: the SHA-256 of its text, in hex."""
     return hashlib.sha256(source.encode()).hexdigest()

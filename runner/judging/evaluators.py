@@ -5,7 +5,7 @@ from typing import Any
 
 from runner.evaluators import author, kept, registered
 from runner.evaluators.kept import SOURCE
-from runner.evaluators.scores import Case, EvaluatorUnfit, score
+from runner.evaluators.scores import Case, EvaluatorUnfit, require_difference, score
 from runner.judging.question import Answer, Known, Question
 from runner.keeping import key_of
 from runner.planning.judge_task import JudgeTask
@@ -62,13 +62,8 @@ def choose_judging_evaluator(turn: Turn, name: str, pairs: Sequence[Known]) -> E
 def _try(turn: Turn, chosen: EvaluatorUse, pairs: Sequence[Known]) -> None:
     cases = [Case(_row([], (pair,)), text) for pair in pairs for text in pair]
     found = score(turn, kept.code_of(turn.workspace, chosen.digest), cases)
-    if all(one.error for one in found):
-        raise EvaluatorUnfit(f"The evaluator fails on every answer of the data, first with: {found[0].error}.")
-    if len({one.value for one in found}) == 1:
-        raise EvaluatorUnfit(
-            f"The evaluator scores everything alike: {found[0].value:g}, preferred and rejected answers of the data.",
-            hint="It could not tell models apart. Correct it, or leave it out.",
-        )
+    hint = "It could not tell models apart. Correct it, or leave it out."
+    require_difference(found, "answer of the data", "preferred and rejected answers of the data", hint)
 
 
 def _row(messages: list[dict[str, Any]], known: Sequence[Known]) -> dict[str, Any]:

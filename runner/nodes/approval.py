@@ -46,7 +46,7 @@ def propose(turn: Turn, state: State) -> Command[str]:
         kept = draft.as_json()
         turn.workspace.write_json(path, kept)
     draft = Draft.from_json(kept)
-    publish_plan(turn, draft.plan)
+    turn.publish_plan(draft.plan)
     digest = draft.plan.digest()
     text = "Do you approve this plan and its cost?"
     kind = QuestionKind.PLAN_APPROVAL
@@ -72,15 +72,6 @@ def _reason_of(error: FailedPrecondition) -> str:
     if "budget" in error.message:
         return "budget"
     return "labels" if "label" in error.message else "too_small"
-
-
-def publish_plan(turn: Turn, plan: Plan) -> None:
-    """Make it the session's plan, and show it."""
-    markdown = turn.post_plan(plan)
-    turn.workspace.write_text("plan.json", plan.canonical() + "\n")
-    turn.workspace.write_text("plan.md", markdown)
-    turn.artifact("plan.json", "The plan as it is hashed")
-    turn.artifact("plan.md", "Plan and cost")
 
 
 def act(turn: Turn, state: State) -> Command[str]:

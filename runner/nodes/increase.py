@@ -18,7 +18,7 @@ from runner import limits, results
 from runner.data.store import load_facts
 from runner.intents import merge, read_text
 from runner.nodes import gate
-from runner.nodes.approval import publish_plan, replan
+from runner.nodes.approval import replan
 from runner.nodes.begin import next_generation
 from runner.planning.draft import Draft
 from runner.planning.increase import Stopped, draft_increase, list_offers
@@ -49,7 +49,7 @@ def propose(turn: Turn, state: State) -> Command[str]:
             return _wait(gate.put(turn, question), state, more)
         turn.workspace.write_json(path, draft.as_json())
     draft = Draft.from_json(turn.workspace.read_json(path))
-    publish_plan(turn, draft.plan)
+    turn.publish_plan(draft.plan)
     digest = draft.plan.digest()
     text = "Do you approve this increase?"
     question = Question(question_id=identifier, kind=QuestionKind.SPEND_INCREASE, text=text, plan_hash=digest)

@@ -59,7 +59,7 @@ def propose(turn: Turn, state: State) -> Command[str]:
         made = _draft(turn, generation)
         turn.workspace.write_json(path, {"plan": made.model_dump(mode="json", by_alias=True), "recipe": {}})
     plan = Plan.model_validate(turn.workspace.read_json(path)["plan"])
-    publish(turn, plan)
+    turn.publish_plan(plan)
     digest = plan.digest()
     question = Question(
         question_id=identifier,
@@ -90,15 +90,6 @@ def register(turn: Turn, state: State) -> Command[str]:
     turn.phase(Phase.REPORT, "completed", generation)
     turn.finish("succeeded", report)
     return Command(goto="__end__")
-
-
-def publish(turn: Turn, plan: Plan) -> None:
-    """Make it the session's plan, and show it."""
-    markdown = turn.post_plan(plan)
-    turn.workspace.write_text("plan.json", plan.canonical() + "\n")
-    turn.workspace.write_text("plan.md", markdown)
-    turn.artifact("plan.json", "The plan as it is hashed")
-    turn.artifact("plan.md", "Plan and cost")
 
 
 def _draft(turn: Turn, generation: int) -> Plan:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pilotlight.plan import Phase
+from tests.fixtures.runner_kills import ALL_PHASES, arm_requests, drive, ended_phases
 
 EXPECTED_EFFECTS = {
     "dataset-train",
@@ -20,17 +20,6 @@ EXPECTED_EFFECTS = {
 }
 
 
-def drive(control: Any, zygote: Any, arm: Any) -> None:
-    """Answer every gate and restart every killed runner until the session has ended. `arm()` prepares each turn."""
-    for _ in range(200):
-        code = zygote.run(arm())
-        if control.finished:
-            return
-        if code == 0:
-            control.reply("ok")
-    pytest.fail("the session did not end")
-
-
 def check(control: Any, work: Any) -> None:
     assert control.finished["status"] == "succeeded"
     assert {key.split("/", 1)[1] for key in control.applied} == EXPECTED_EFFECTS
@@ -39,20 +28,14 @@ def check(control: Any, work: Any) -> None:
     assert len(control.deployments) == 2
     assert len(control.loras) == 1
     assert [question.kind for question in control.questions.values()] == ["plan_approval", "promotion"]
-    ended = [event["phase"] for event in control.of("phase") if event["state"] != "started"]
-    assert ended == [phase.value for phase in Phase]
+    assert ended_phases(control) == ALL_PHASES
     assert "ft-1779157376-41e1-c2" in (work / "final_report.md").read_text()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_requests(desk: Any, control: Any, zygote: Any, seed: int) -> None:
     rng = random.Random(seed)
-
-    def arm() -> None:
-        control.kill_at = control.requests + rng.randint(1, 45)
-        control.kill_late = rng.random() < 0.5
-
-    drive(control, zygote, arm)
+    drive(control, zygote, arm_requests(control, rng, 1, 45))
     assert control.kills >= 2
     check(control, desk.work)
 
@@ -72,12 +55,7 @@ def test_killed_around_an_increase(desk: Any, control: Any, zygote: Any, seed: i
     """The question for more is asked once, and only what was stopped is begun anew, whenever the runner dies."""
     rng = random.Random(500 + seed)
     control.limited = {"c2": 1}
-
-    def arm() -> None:
-        control.kill_at = control.requests + rng.randint(1, 45)
-        control.kill_late = rng.random() < 0.5
-
-    drive(control, zygote, arm)
+    drive(control, zygote, arm_requests(control, rng, 1, 45))
     assert control.finished["status"] == "succeeded"
     assert {key.split("/", 1)[1] for key in control.applied} == EXPECTED_EFFECTS | {"c2-r2"}
     assert len(control.applied) == len(EXPECTED_EFFECTS) + 1
@@ -89,10 +67,5 @@ def test_killed_around_an_increase(desk: Any, control: Any, zygote: Any, seed: i
 @pytest.mark.parametrize("seed", range(100))
 def test_kill_campaign(desk: Any, control: Any, zygote: Any, seed: int) -> None:
     rng = random.Random(1000 + seed)
-
-    def arm() -> None:
-        control.kill_at = control.requests + rng.randint(1, 60)
-        control.kill_late = rng.random() < 0.5
-
-    drive(control, zygote, arm)
+    drive(control, zygote, arm_requests(control, rng, 1, 60))
     check(control, desk.work)

@@ -12,13 +12,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pilotlight.dataset import scan
-from pilotlight.plan import Phase
 from pilotlight.pricebook import load_planner_prices
 from pilotlight.question import QuestionKind
 from pilotlight.sources import pack
 from runner.judging.rules import FormRule
 from tests.fixtures.judge_models import answers_in
 from tests.fixtures.planner_desk import open_desk
+from tests.fixtures.runner_kills import ALL_PHASES, arm_requests, drive, ended_phases
 from tests.unit.runner.preference.conftest import PAIRS, PairServer
 
 PROMPTS = "accounts/local/datasets/prompts-only"
@@ -324,16 +324,10 @@ def test_the_win_rate_chooses_where_it_is_the_target(desk: Any, control: Any) ->
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20))])
 def test_killed_while_pairs_are_made(desk: Any, prompts_only: Any, zygote: Any, seed: int) -> None:
     control, rng = prompts_only, random.Random(400 + seed)
-    for _ in range(200):
-        control.kill_at, control.kill_late = control.requests + rng.randint(30, 110), rng.random() < 0.5
-        code = zygote.run()
-        if control.finished:
-            break
-        if code == 0:
-            control.reply("ok")
+    drive(control, zygote, arm_requests(control, rng, 30, 110))
     assert control.kills >= 2
     assert control.finished["status"] == "succeeded", control.finished
-    assert [event["phase"] for event in control.of("phase") if event["state"] != "started"] == [p.value for p in Phase]
+    assert ended_phases(control) == ALL_PHASES
     _check_pairs(desk, made(control))
     makers = [chat for chat in control.chats if chat["model"].endswith(("strong", "weak"))]
     asked = [(chat["model"], str(chat["messages"])) for chat in makers]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pilotlight.plan import Phase
+from tests.fixtures.runner_kills import ALL_PHASES, arm_requests, drive, ended_phases
 from tests.unit.runner.preference.conftest import rows_of
 
 EFFECTS = {
@@ -18,18 +18,11 @@ EFFECTS = {
 @pytest.mark.parametrize("seed", range(30))
 def test_killed_at_requests(desk: Any, control: Any, zygote: Any, seed: int) -> None:
     rng = random.Random(1100 + seed)
-    for _ in range(200):
-        control.kill_at, control.kill_late = control.requests + rng.randint(20, 90), rng.random() < 0.5
-        code = zygote.run()
-        if control.finished:
-            break
-        if code == 0:
-            control.reply("ok")
+    drive(control, zygote, arm_requests(control, rng, 20, 90))
     assert control.kills >= 2
     assert control.finished["status"] == "succeeded"
     assert sorted(key.split("/", 1)[1] for key in control.applied) == sorted(EFFECTS)
-    ended = [event["phase"] for event in control.of("phase") if event["state"] != "started"]
-    assert ended == [phase.value for phase in Phase]
+    assert ended_phases(control) == ALL_PHASES
     rows = rows_of(desk)
     assert len(rows) == 12
     assert all(

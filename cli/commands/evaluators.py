@@ -80,8 +80,7 @@ def create_evaluator(
 @with_connection
 def show_build_log(connection: Connection, evaluator_id: str) -> None:
     """Print the log of the last build."""
-    found = connection.get(connection.name(evaluator_id, _EVALUATORS) + ":getBuildLogEndpoint")
-    click.echo(_read(found.get("buildLogSignedUri")).decode("utf-8", "replace"), nl=False)
+    _print_log(connection, connection.name(evaluator_id, _EVALUATORS) + ":getBuildLogEndpoint", "buildLogSignedUri")
 
 
 @evaluator.command("download")
@@ -137,8 +136,11 @@ def create_job(
 @with_connection
 def show_job_log(connection: Connection, job_id: str) -> None:
     """Print what the evaluator printed."""
-    found = connection.get(connection.name(job_id, _JOBS) + ":getExecutionLogEndpoint")
-    click.echo(_read(found.get("executionLogSignedUri")).decode("utf-8", "replace"), nl=False)
+    _print_log(connection, connection.name(job_id, _JOBS) + ":getExecutionLogEndpoint", "executionLogSignedUri")
+
+
+def _print_log(connection: Connection, endpoint: str, field: str) -> None:
+    click.echo(_read(connection.get(endpoint).get(field)).decode("utf-8", "replace"), nl=False)
 
 
 def _archive(path: Path) -> bytes:

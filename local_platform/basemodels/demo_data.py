@@ -6,7 +6,7 @@
 import argparse
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -156,16 +156,16 @@ def _message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def main() -> None:
-    """Write the dataset as JSON lines."""
-    parser = argparse.ArgumentParser(prog="python -m local_platform.basemodels.demo_data", description=__doc__)
+def write_dataset(module: str, description: str | None, generate: Callable[[int, int], Iterable[Any]]) -> None:
+    """The program of a module that makes data: rows and seed in, JSON lines out."""
+    parser = argparse.ArgumentParser(prog=f"python -m local_platform.basemodels.{module}", description=description)
     parser.add_argument("--rows", type=int, default=600)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    lines = [json.dumps(row) + "\n" for row in generate_rows(options.rows, options.seed)]
+    lines = [json.dumps(row) + "\n" for row in generate(options.rows, options.seed)]
     options.output.write_text("".join(lines))
 
 
 if __name__ == "__main__":
-    main()
+    write_dataset("demo_data", __doc__, generate_rows)

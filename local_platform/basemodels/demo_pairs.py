@@ -5,14 +5,11 @@ The tickets are those of `demo_data`. A reply that is not preferred is rude, or 
 `python -m local_platform.basemodels.demo_pairs --rows 600 --seed 7 --output replies.jsonl`
 """
 
-import argparse
-import json
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from local_platform.basemodels.demo_data import LABELS, generate_rows
+from local_platform.basemodels.demo_data import LABELS, generate_rows, write_dataset
 from local_platform.basemodels.words import RUDE
 
 RUDE_SHARE = 0.25
@@ -54,16 +51,5 @@ def _reply(content: str) -> dict[str, str]:
     return {"role": "assistant", "content": content}
 
 
-def main() -> None:
-    """Write the dataset as JSON lines."""
-    parser = argparse.ArgumentParser(prog="python -m local_platform.basemodels.demo_pairs", description=__doc__)
-    parser.add_argument("--rows", type=int, default=600)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--output", type=Path, required=True)
-    options = parser.parse_args()
-    lines = [json.dumps(pair) + "\n" for pair in generate_pairs(options.rows, options.seed)]
-    options.output.write_text("".join(lines))
-
-
 if __name__ == "__main__":
-    main()
+    write_dataset("demo_pairs", __doc__, generate_pairs)

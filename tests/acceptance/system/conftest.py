@@ -13,9 +13,5 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     folder = tmp_path_factory.mktemp("system")
     with Instance(folder / "home", free_port(), free_port()) as instance:
         system = System(instance, folder)
-        made = system.run(
-            "-m", "local_platform.basemodels.demo_data", "--rows", "150", "--seed", "7", "--output", "t.jsonl"
-        )
-        assert made.returncode == 0, made.stderr
-        system.firectl("dataset", "create", "tickets", "t.jsonl")
+        system.make_dataset("tickets", "demo_data", rows=150, seed=7)
         yield system

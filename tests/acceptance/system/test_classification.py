@@ -26,9 +26,7 @@ INSTRUCTION = (
 @pytest.fixture(scope="module")
 def finished(system: System) -> str:
     """A session with one setting, from its instruction to its end."""
-    make = ("-m", "local_platform.basemodels.demo_data", "--rows", "400", "--seed", "11", "--output", "intents.jsonl")
-    assert system.run(*make).returncode == 0
-    system.firectl("dataset", "create", "intents", "intents.jsonl")
+    system.make_dataset("intents", "demo_data", rows=400, seed=11)
     system.wait_calibrated("ember-500k")
     session = system.create(INSTRUCTION)
     assert "ask_user plan_approval" in system.wait(session)
@@ -37,13 +35,8 @@ def finished(system: System) -> str:
     return session
 
 
-def workspace(system: System, session: str) -> Path:
-    return system.instance.home / "sessions" / session / "work"
-
-
 def answers(system: System, session: str) -> list[dict[str, Any]]:
-    text = (workspace(system, session) / "outputs" / "evaluation_answers.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
+    return system.read_lines(session, "outputs/evaluation_answers.jsonl")
 
 
 def test_tuned_model_beats_the_base_model(system: System, finished: str) -> None:
@@ -52,7 +45,7 @@ def test_tuned_model_beats_the_base_model(system: System, finished: str) -> None
         model: sum(row["models"][model]["choice"] == row["labels"] for row in rows) for model in ("bench1", "final")
     }
     assert right["final"] > right["bench1"], right
-    report = (workspace(system, finished) / "final_report.md").read_text()
+    report = (system.workspace(finished) / "final_report.md").read_text()
     assert f"accounts/local/deployments/ft-{finished}-deploy" in report
 
 
@@ -63,7 +56,7 @@ def test_numbers_of_the_report_follow_from_the_answers(system: System, finished:
     truth = [row["labels"][0] for row in rows]
     said = [(row["models"][model][way] or ["-"])[0] for row in rows]
     name = {"bench1": "ember-500k, not tuned", "final": "the final model"}[model]
-    report = (workspace(system, finished) / "final_report.md").read_text()
+    report = (system.workspace(finished) / "final_report.md").read_text()
     cells = next(line for line in report.splitlines() if line.startswith(f"| {name} |")).split("|")
     accuracy, macro = (cells[2], cells[3]) if way == "choice" else (cells[4], cells[5])
     right = METRICS.accuracy_score(truth, said, normalize=False)
@@ -90,7 +83,7 @@ def test_confusion_matrix_follows_from_the_answers(system: System, finished: str
     rows = answers(system, finished)
     truth = [row["labels"][0] for row in rows]
     said = [(row["models"]["final"][way] or ["-"])[0] for row in rows]
-    text = (workspace(system, finished) / "outputs" / "confusion.md").read_text()
+    text = (system.workspace(finished) / "outputs" / "confusion.md").read_text()
     table = text.split(f"**the final model, {'by choice' if way == 'choice' else 'free'}**")[1].split("\n\n")[1]
     shown = [[int(cell) for cell in line.split("|")[2:-1]] for line in table.splitlines()[2:]]
     assert shown == METRICS.confusion_matrix(truth, said, labels=[*LABELS, "-"])[:-1].tolist()
@@ -102,7 +95,7 @@ def test_gain_follows_from_the_answers(system: System, finished: str) -> None:
     gains = np.array(hits[1], dtype=float) - np.array(hits[0], dtype=float)
     drawn = np.random.default_rng(3).choice(gains, (4000, len(gains))).mean(axis=1)
     expected = [gains.mean(), *np.quantile(drawn, [0.025, 0.975])]
-    report = (workspace(system, finished) / "final_report.md").read_text()
+    report = (system.workspace(finished) / "final_report.md").read_text()
     line = next(line for line in report.splitlines() if line.startswith("Tuned against base model"))
     shown = [float(number) / 100 for number in re.findall(r"[-+][\d.]+", line.split("points freely")[0])[:3]]
     assert shown == pytest.approx(expected, abs=1.1 / len(gains))  # two bootstraps may differ by one row
@@ -145,7 +138,7 @@ def post(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any
 
 
 def test_snippet_predicts_a_label(system: System, finished: str) -> None:
-    report = (workspace(system, finished) / "final_report.md").read_text()
+    report = (system.workspace(finished) / "final_report.md").read_text()
     (system.folder / "predict.py").write_text(re.findall(r"```python\n(.*?)```", report, re.DOTALL)[0])
     done = system.run("predict.py")
     assert done.returncode == 0, done.stderr

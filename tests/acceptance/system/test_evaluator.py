@@ -18,16 +18,12 @@ REUSE = (
 )
 
 
-def workspace(system: System, session: str) -> Path:
-    return system.instance.home / "sessions" / session / "work"
-
-
 def test_an_evaluator_is_written_shown_and_reused_in_the_same_session(system: System) -> None:
     session = system.create("Generate an evaluator for accounts/local/datasets/tickets.")
     printed = system.wait(session)
     assert printed.endswith("[done] session status: succeeded\n"), printed
     spec, source = (
-        (workspace(system, session) / "outputs" / name).read_text() for name in ("eval_spec.md", "evaluator.py")
+        (system.workspace(session) / "outputs" / name).read_text() for name in ("eval_spec.md", "evaluator.py")
     )
     assert source.strip() in printed
     assert spec.strip() in printed
@@ -36,7 +32,7 @@ def test_an_evaluator_is_written_shown_and_reused_in_the_same_session(system: Sy
     assert "ask_user plan_approval" in waiting
     assert "Winner by" in waiting
     assert "evaluator score" in waiting
-    assert (workspace(system, session) / "outputs" / "evaluator.py").read_text() == source
+    assert (system.workspace(session) / "outputs" / "evaluator.py").read_text() == source
     assert system.answer(session, "No, cancel it.").endswith("[done] session status: cancelled\n")
 
 
@@ -82,9 +78,9 @@ def test_real_data_is_scored_by_the_evaluator_written_for_it(system: System, nam
     assert last.endswith("[done] session status: succeeded\n"), last[-3000:]
     rows = [
         json.loads(line)
-        for line in (workspace(system, session) / "outputs" / "sweep_answers.jsonl").read_text().splitlines()
+        for line in (system.workspace(session) / "outputs" / "sweep_answers.jsonl").read_text().splitlines()
     ]
-    board = (workspace(system, session) / "outputs" / "scoreboard.md").read_text()
+    board = (system.workspace(session) / "outputs" / "scoreboard.md").read_text()
     for label, heading in (("base1", "| ember-1m, not tuned |"), ("c1", "| c1: ember-1m"), ("c2", "| c2: ember-1m")):
         if name == "gsm8k_sft":
             truth = [same_number(row["reference"], row["reference"].split("####")[-1].strip()) for row in rows]

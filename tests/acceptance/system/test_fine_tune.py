@@ -48,7 +48,7 @@ def test_all_seven_phases_appear_in_order(system: System, finished: str) -> None
 
 
 def test_report_numbers_are_the_platforms(system: System, finished: str) -> None:
-    report = (system.instance.home / "sessions" / finished / "work" / "final_report.md").read_text()
+    report = (system.workspace(finished) / "final_report.md").read_text()
     jobs = json.loads(system.firectl("sftj", "list", "-o", "json"))
     final = next(job for job in jobs if job["name"].endswith(f"{finished}-final"))
     metrics = httpx.get(final["metricsFileSignedUrl"]).text
@@ -59,7 +59,7 @@ def test_report_numbers_are_the_platforms(system: System, finished: str) -> None
 
 def test_numbers_of_the_report_follow_from_the_rows(system: System, finished: str) -> None:
     """Losses, intervals and perplexity from the losses by row, exact match from the answers: by numpy and sklearn."""
-    work = system.instance.home / "sessions" / finished / "work"
+    work = system.workspace(finished)
     report = (work / "final_report.md").read_text()
     models = [json.loads(line)["models"] for line in (work / "outputs/heldout_losses.jsonl").read_text().splitlines()]
     for label, row in (("c1", "| c1"), ("c2", "| c2"), ("final", "| validation loss (")):
@@ -86,7 +86,7 @@ def test_numbers_of_the_report_follow_from_the_rows(system: System, finished: st
 
 @pytest.mark.parametrize("index", [0, 1], ids=["fireworks", "openai"])
 def test_snippets_of_the_report_run_as_printed(system: System, finished: str, index: int) -> None:
-    report = (system.instance.home / "sessions" / finished / "work" / "final_report.md").read_text()
+    report = (system.workspace(finished) / "final_report.md").read_text()
     snippets = re.findall(r"```python\n(.*?)```", report, re.DOTALL)
     assert ("from fireworks import" in snippets[0], "from openai import" in snippets[1]) == (True, True)
     (system.folder / f"snippet{index}.py").write_text(snippets[index])

@@ -25,9 +25,7 @@ INSTRUCTION = (
 @pytest.fixture(scope="module")
 def finished(system: System) -> str:
     """A session with one setting, from its instruction to its end."""
-    make = ("-m", "local_platform.basemodels.demo_pairs", "--rows", "80", "--seed", "11", "--output", "replies.jsonl")
-    assert system.run(*make).returncode == 0
-    system.firectl("dataset", "create", "replies", "replies.jsonl")
+    system.make_dataset("replies", "demo_pairs", rows=80, seed=11)
     return run(system, INSTRUCTION, "ember-500k")
 
 
@@ -42,13 +40,8 @@ def run(system: System, instruction: str, base: str) -> str:
     return session
 
 
-def workspace(system: System, session: str) -> Path:
-    return system.instance.home / "sessions" / session / "work"
-
-
 def pairs_of(system: System, session: str) -> list[dict[str, Any]]:
-    text = (workspace(system, session) / "outputs" / "preference_pairs.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
+    return system.read_lines(session, "outputs/preference_pairs.jsonl")
 
 
 def prefers(row: dict[str, Any], model: str) -> bool:
@@ -59,7 +52,7 @@ def prefers(row: dict[str, Any], model: str) -> bool:
 
 def test_numbers_of_the_report_follow_from_the_pairs(system: System, finished: str) -> None:
     rows = pairs_of(system, finished)
-    report = (workspace(system, finished) / "final_report.md").read_text()
+    report = (system.workspace(finished) / "final_report.md").read_text()
     for model, name in (("bench1", "ember-500k, not tuned"), ("final", "the final model")):
         cells = next(line for line in report.splitlines() if line.startswith(f"| {name} |")).split("|")
         accuracy = METRICS.accuracy_score([True] * len(rows), [prefers(row, model) for row in rows])
@@ -89,7 +82,7 @@ def test_likelihoods_are_those_of_the_trainer(system: System, finished: str) -> 
 def test_win_rate_follows_from_the_verdicts(system: System, finished: str) -> None:
     """The rule of the plan, applied by other code to the answers; the interval is scipy's where nothing is tied."""
     votes = verdicts(system, finished, "final")
-    report = (workspace(system, finished) / "final_report.md").read_text()
+    report = (system.workspace(finished) / "final_report.md").read_text()
     for vote in votes[:2]:
         shown = {vote["first"], vote["second"]}
         assert shown & {row["models"]["final"]["answer"] for row in pairs_of(system, finished)}
@@ -98,7 +91,7 @@ def test_win_rate_follows_from_the_verdicts(system: System, finished: str) -> No
 
 def verdicts(system: System, session: str, label: str) -> list[dict[str, Any]]:
     """The raw votes on a model's answers against its base model's, two by two."""
-    text = (workspace(system, session) / "outputs" / f"verdicts-1-{label}.jsonl").read_text()
+    text = (system.workspace(session) / "outputs" / f"verdicts-1-{label}.jsonl").read_text()
     votes = [json.loads(line) for line in text.splitlines()]
     assert all(
         (one["first"], one["second"]) == (other["second"], other["first"])
@@ -147,7 +140,7 @@ def test_real_data_moves_the_right_way(system: System, method: str, rate: str) -
         - (m["final"]["likelihood"]["other"] - m["bench1"]["likelihood"]["other"])
         for m in known
     ]
-    report = (workspace(system, session) / "final_report.md").read_text()
+    report = (system.workspace(session) / "final_report.md").read_text()
     assert f"{statistics.fmean(moved):+.2f} (" in report
 
 
@@ -161,7 +154,7 @@ def test_pairs_are_made_from_real_prompts(system: System) -> None:
     system.wait_calibrated("ember-1m")
     settings = "using ember-500k. Generate preference pairs automatically. Skip HP tuning. Train for 2 epochs."
     session = run(system, f"Run DPO on accounts/local/datasets/gsm8k-prompts {settings}", "ember-500k")
-    outputs = workspace(system, session) / "outputs"
+    outputs = system.workspace(session) / "outputs"
     provenance = json.loads((outputs / "pairs_provenance.json").read_text())
     strong, weak, unseen = (
         [json.loads(line) for line in (outputs / f"answers-1-{name}.jsonl").read_text().splitlines()]
@@ -180,5 +173,5 @@ def test_pairs_are_made_from_real_prompts(system: System) -> None:
     assert counts["pairs"] == provenance["trainingPairs"]["rows"] + provenance["heldoutPairs"]["rows"] > 20
     asked = [one["messages"][-1]["content"] for one in strong]
     assert not {one["messages"][-1]["content"] for one in unseen} & set(asked)
-    report = (workspace(system, session) / "final_report.md").read_text()
+    report = (system.workspace(session) / "final_report.md").read_text()
     assert f"| {win_cell(verdicts(system, session, 'final'))}" in report

@@ -28,5 +28,5 @@ def test_real_data_reaches_a_deployed_model(system: System, name: str) -> None:
     found = httpx.get(job, headers={"Authorization": f"Bearer {system.environment['FIREWORKS_API_KEY']}"}).json()
     progress = found["localProgress"]
     assert progress["evalLoss"] < progress["baseEvalLoss"]
-    report = (system.instance.home / "sessions" / session / "work" / "final_report.md").read_text()
+    report = (system.workspace(session) / "final_report.md").read_text()
     assert f"{progress['baseEvalLoss']:.3f}" in report

@@ -47,7 +47,7 @@ def append(
     row = _advance(db, session_id, changes or {}, epoch=epoch)
     if row is None:
         raise _missing(db, session_id)
-    return _insert(db, session_id, row, kind, text, key)
+    return _insert(db, session_id, row, kind, text, key, epoch)
 
 
 def move(
@@ -73,7 +73,7 @@ def move(
         status = db.exec(select(SessionRow.status).where(SessionRow.id == session_id)).one()
         raise FailedPrecondition(f"Session {session_id} is {status}; cannot {step.value} it.")
     payload = {"status": goal.value, "move": step.value, "reason": reason}
-    seq = _insert(db, session_id, row, "status", _encode("status", payload), None)
+    seq = _insert(db, session_id, row, "status", _encode("status", payload), None, epoch)
     put_notice(db, session_id, goal, seq, reason)
     return seq
 
@@ -115,8 +115,17 @@ def _advance(
     return cast(tuple[int, str, int, int], tuple(row)) if row else None
 
 
-def _insert(db: Session, session_id: str, row: tuple[int, str, int, int], kind: str, text: str, key: str | None) -> int:
-    seq, time, turn, epoch = row
+def _insert(
+    db: Session,
+    session_id: str,
+    row: tuple[int, str, int, int],
+    kind: str,
+    text: str,
+    key: str | None,
+    writer: int | None,
+) -> int:
+    seq, time, turn, current = row
+    epoch = current if writer is None else writer  # the writer's own: a check afterwards must see a stale one
     db.add(
         EventRow(session_id=session_id, seq=seq, type=kind, time=time, turn=turn, epoch=epoch, key=key, payload=text)
     )

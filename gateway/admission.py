@@ -71,7 +71,8 @@ def record(
     rule: str,
     detail: dict[str, Any],
 ) -> None:
-    """Write the verdict into the audit."""
+    """Write the verdict into the audit, with the epoch of the turn that called."""
+    turn = {"epoch": principal.epoch} if principal.session is not None else {}
     audit.append(
         db,
         principal=principal.label,
@@ -79,7 +80,7 @@ def record(
         resource=verdict.resource[:400],
         verdict="denied" if error else "allowed",
         rule=rule,
-        detail=detail | ({"reason": error.message[:400]} if error else {}),
+        detail=detail | turn | ({"reason": error.message[:400]} if error else {}),
     )
 
 

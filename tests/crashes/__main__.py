@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--scenario", choices=["random", "points", *DISTURBANCES, "all"], default="random")
     parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
     parser.add_argument("--limit", type=float, default=0.0, help="seconds after which what is not at rest has failed")
+    parser.add_argument("--points", nargs="+", default=["*"], help="which crash points of `--scenario points`")
     given = parser.parse_args()
     postgres = given.database == "postgres"
     names = ["points", *DISTURBANCES, "random"] if given.scenario == "all" else [given.scenario]
@@ -35,16 +36,16 @@ def main() -> int:
         names = [name for name in names if name not in _OF_SQLITE]
     if not names:
         parser.error(f"--scenario {given.scenario} is about SQLite's file; leave --database out")
-    chosen = [(name, _choose(name, given.seed, given.kills, postgres=postgres)) for name in names]
+    chosen = [(name, _choose(name, given, postgres=postgres)) for name in names]
     if given.limit:
         chosen = [(name, replace(options, limit_seconds=given.limit)) for name, options in chosen]
     return max(_run(name, options) for name, options in chosen)
 
 
-def _choose(name: str, seed: int, kills: int, *, postgres: bool) -> Options:
+def _choose(name: str, given: argparse.Namespace, *, postgres: bool) -> Options:
     if name == "random":
-        return scenarios.random(seed, kills, postgres=postgres)
-    options = scenarios.named(seed) if name == "points" else scenarios.disturbed(name, seed)
+        return scenarios.random(given.seed, given.kills, postgres=postgres)
+    options = scenarios.named(given.seed, given.points) if name == "points" else scenarios.disturbed(name, given.seed)
     return replace(options, postgres=options.postgres or postgres)
 
 

@@ -3,6 +3,7 @@
 Nothing here asks the code under test: legal moves, gates and names are written down once more.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -91,7 +92,7 @@ def check_events(case: Case) -> Iterator[str]:
 
 
 def check_epochs(case: Case) -> Iterator[str]:
-    """No write of a stale epoch: epochs never decrease, and a runner writes only while its session runs."""
+    """No write or call of a stale epoch: epochs never decrease, and a runner writes only while its session runs."""
     for row in case.tables["sessions"]:
         epoch, status = 0, ""
         for event in case.events(row["id"]):
@@ -104,6 +105,19 @@ def check_epochs(case: Case) -> Iterator[str]:
                 status = event["payload"]["status"]
         if epoch > row["epoch"]:
             yield f"{row['id']}: events of epoch {epoch}, and the session is at {row['epoch']}"
+    yield from _check_calls(case)
+
+
+def _check_calls(case: Case) -> Iterator[str]:
+    latest: Counter[str] = Counter()
+    for row in sorted(case.tables["gateway_audit"], key=lambda row: row["seq"]):
+        epoch = json.loads(row["detail"]).get("epoch")
+        if epoch is None or row["verdict"] != "allowed":
+            continue
+        if epoch < latest[row["principal"]]:
+            last = latest[row["principal"]]
+            yield f"{row['principal']}: {row['method']} of epoch {epoch} was let in after a call of epoch {last}"
+        latest[row["principal"]] = max(epoch, latest[row["principal"]])
 
 
 def _closes_phases(event: Json) -> bool:

@@ -1,5 +1,8 @@
 """The cases of the named campaign: each crash point, at its first, second and a later hit."""
 
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
 from pilotlight.crashpoints import Point
 
 OFTEN = frozenset(
@@ -38,10 +41,18 @@ OFTEN = frozenset(
 """Reached several times in the life of a process, so that a later hit is another case."""
 
 
-def list_cases() -> dict[str, list[str]]:
-    """`point:nth` by role: all points at their first hit, and what happens often at its second and third too."""
+def list_cases(patterns: Sequence[str] = ("*",)) -> dict[str, list[str]]:
+    """`point:nth` by role: the points that match, at their first hit, and what happens often at its second and third.
+
+    Raises ValueError where a pattern (of `fnmatch`) fits no point.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(point.value, pattern) for point in Point):
+            raise ValueError(f"no crash point is called {pattern}; pilotlight/crashpoints.py lists them")
     cases: dict[str, list[str]] = {"runner": [], "control": [], "platform": []}
     for point in Point:
+        if not any(fnmatchcase(point.value, pattern) for pattern in patterns):
+            continue
         role = point.value.partition(".")[0]
         cases[role] += [f"{point.value}:{nth}" for nth in ((1, 2, 3) if point in OFTEN else (1,))]
     return cases

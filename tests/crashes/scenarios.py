@@ -1,5 +1,6 @@
 """The campaigns by name: what CI runs, and what `make crashes` runs with more of it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,9 @@ _SHORT_LEASES = {"LEASE_SECONDS": str(LEASE_SECONDS), "BEAT_SECONDS": "0.5", "CO
 DISK_BYTES = 48 << 20
 
 
-def named(seed: int) -> Options:
-    """Each crash point."""
-    return Options(seed, points=list_cases(), sessions=6, at_once=3, limit_seconds=3000)
+def named(seed: int, patterns: Sequence[str] = ("*",)) -> Options:
+    """Each crash point that matches."""
+    return Options(seed, points=list_cases(patterns), sessions=6, at_once=3, limit_seconds=3000)
 
 
 def random(seed: int, kills: int, *, postgres: bool = False) -> Options:

@@ -20,6 +20,7 @@ TABLES = (
     "gateway_limits",
     "gateway_reservations",
     "gateway_owners",
+    "gateway_audit",
 )
 
 

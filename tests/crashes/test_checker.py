@@ -49,6 +49,11 @@ START = 1795219200.0
 """`at(0)` in seconds since the epoch."""
 
 
+def call(seq: int, epoch: int, verdict: str = "allowed") -> Json:
+    detail = json.dumps({"digest": "d", "epoch": epoch})
+    return {"seq": seq, "principal": f"session:{S}", "method": "GetModel", "verdict": verdict, "detail": detail}
+
+
 def make_case() -> Case:
     """One session that asked, was approved, trained, and ended."""
     stored = [
@@ -79,6 +84,7 @@ def make_case() -> Case:
         "gateway_limits": [],
         "gateway_reservations": [reservation | {"accrued_micros": 40}],
         "gateway_owners": [{"name": JOB, "session": S}],
+        "gateway_audit": [call(1, 1), call(2, 1), call(3, 2), call(4, 1, "denied")],
     }
     effects: list[Json] = [
         {"what": "create", "kind": "job", "name": JOB, "state": "JOB_STATE_CREATING", "body": {}},
@@ -146,6 +152,7 @@ FORGERIES: dict[str, tuple[str, Callable[[Case], object]]] = {
     "a watcher sees another event": ("events", lambda c: c.log.seen[f"{S}/restless"].__setitem__(2, (3, "x"))),
     "a watcher never sees the end": ("events", lambda c: c.log.seen[f"{S}/restless"].pop()),
     "an older epoch writes": ("epochs", lambda c: forge_event(c, 9, epoch=1)),
+    "an older epoch calls": ("epochs", lambda c: c.tables["gateway_audit"].append(call(5, 1))),
     "an epoch above the session's": ("epochs", lambda c: c.tables["sessions"][0].update(epoch=1)),
     "a runner writes while the session waits": (
         "epochs",

@@ -27,14 +27,14 @@ demo-classification: $(STAMP) bubblewrap  ## base models measured, the strongest
 demo-evaluator: $(STAMP) bubblewrap  ## an evaluator written from the data, then a fine-tune whose winner it chooses
 	$(RUN)/pilotlight demo --workflow evaluator
 
-demo-preference: $(STAMP) bubblewrap  ## pairs of answers, a sweep of DPO, the comparison, a deployed model
+demo-preference: $(STAMP) bubblewrap  ## pairs of answers, a sweep of ORPO, the comparison, a deployed model
 	$(RUN)/pilotlight demo --workflow preference
 
 up: $(STAMP) bubblewrap  ## start the agent and the embedded platform on this machine
 	$(RUN)/pilotlight up
 
 test: $(STAMP) bubblewrap  ## the tests
-	$(RUN)/pytest -q -n 2 --dist loadfile
+	$(RUN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP) bubblewrap  ## long campaigns
 	$(RUN)/pytest -q -m slow

@@ -34,22 +34,34 @@ def find_base(db: Session, session_id: str) -> str | None:
     return db.exec(query.order_by(col(SnapshotRow.epoch).desc()).limit(1)).one_or_none()
 
 
-def forget_old(db: Session, session_id: str, count: int) -> Kept | None:
-    """Forget all but the newest `count` snapshots; returns what is left, None when the session is gone.
-
-    Nothing of the store is removed: that comes after the commit.
-    """
+def divide_snapshots(db: Session, session_id: str, count: int) -> tuple[Kept, list[SnapshotRow]] | None:
+    """The newest `count` snapshots, and the rows of the older ones; None when the session is gone."""
+    # The epoch first: where both reads are not of one moment, nothing newer than it is taken for rubbish.
     epoch = db.exec(select(SessionRow.epoch).where(SessionRow.id == session_id)).one_or_none()
     if epoch is None:
         return None
     query = select(SnapshotRow).where(SnapshotRow.session_id == session_id, SnapshotRow.name != "")
     names: set[str] = set()
+    old: list[SnapshotRow] = []
     for row in db.exec(query.order_by(col(SnapshotRow.epoch).desc())).all():
         if len(names) < count or row.name in names:
             names.add(row.name)
         else:
-            db.delete(row)
-    return Kept(epoch, names)
+            old.append(row)
+    return Kept(epoch, names), old
+
+
+def forget_old(db: Session, session_id: str, count: int) -> Kept | None:
+    """Forget all but the newest `count` snapshots; returns what is left, None when the session is gone.
+
+    Nothing of the store is removed: that comes after the commit.
+    """
+    if (found := divide_snapshots(db, session_id, count)) is None:
+        return None
+    kept, old = found
+    for row in old:
+        db.delete(row)
+    return kept
 
 
 def forget_session(db: Session, session_id: str) -> None:

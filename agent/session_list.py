@@ -1,5 +1,6 @@
 """Pages of sessions. The database filters, orders and cuts where it can do that exactly, and memory does the rest."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ from agent import queue, session_query
 from agent.session_query import Condition
 from agent.store import reading
 from agent.tables import QuestionRow, SessionRow
-from agent.views import summarize_session
+from agent.views import summarize_session, tell_status
 from pilotlight.listing import ListParams, list_page, parse_filter
 from pilotlight.listing.ordering import Key, Term, parse_order, sort_key
 from pilotlight.listing.paging import make_token, read_token, show_page
@@ -34,6 +35,10 @@ LIST_FIELDS = frozenset(
     }
 )
 _AT_ONCE = 500
+_OPEN = and_(
+    col(QuestionRow.session_id) == col(SessionRow.id), col(QuestionRow.question_id) == col(SessionRow.question_id)
+)
+"""The open question of a session."""
 
 
 def list_sessions(engine: Engine, account: str, params: ListParams) -> Json:
@@ -86,10 +91,20 @@ def _read_fields(db: Session, condition: Condition, fields: set[str]) -> list[Js
     query = db.connection().execute(select(*columns.values()).where(condition))  # pyright: ignore[reportCallIssue, reportArgumentType, reportUnknownVariableType]
     found = [dict(zip(columns, cast("Sequence[Any]", row), strict=True)) for row in query]
     if "statusInfo" in fields:
-        rows = db.exec(select(SessionRow).where(condition)).all()
-        told = {item["name"]: item["statusInfo"] for item in _summarize(db, rows)}
+        told = _read_status_infos(db, condition)
         found = [item | {"statusInfo": told[item["name"]]} for item in found]
     return found
+
+
+def _read_status_infos(db: Session, condition: Condition) -> dict[str, str]:
+    """`statusInfo` by name, of sessions of which nothing else is wanted: a whole view of each would take seconds."""
+    name, positions = session_query.column_of("name"), queue.read_positions(db)
+    columns = (name, SessionRow.id, SessionRow.narrative, QuestionRow.document)
+    query = select(*columns).outerjoin(QuestionRow, _OPEN).where(condition)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return {
+        name: tell_status(json.loads(document)["text"] if document else None, positions.get(identity), narrative)
+        for name, identity, narrative, document in db.connection().execute(query)
+    }
 
 
 def _summarize(db: Session, rows: Sequence[SessionRow]) -> list[Json]:
@@ -104,12 +119,8 @@ def _load_questions(db: Session, names: list[str]) -> list[QuestionRow]:
     """The open questions of these sessions; while they are held, the database session has them at hand."""
     found: list[QuestionRow] = []
     for start in range(0, len(names), _AT_ONCE):
-        match = and_(
-            col(QuestionRow.session_id) == col(SessionRow.id),
-            col(QuestionRow.question_id) == col(SessionRow.question_id),
-        )
         query = (
-            select(QuestionRow).join(SessionRow, match).where(col(SessionRow.id).in_(names[start : start + _AT_ONCE]))
+            select(QuestionRow).join(SessionRow, _OPEN).where(col(SessionRow.id).in_(names[start : start + _AT_ONCE]))
         )
         found += db.exec(query).all()
     return found

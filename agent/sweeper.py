@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -9,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import select
 from starlette.concurrency import run_in_threadpool
 
-from agent.history import forget_old
+from agent.history import Kept, divide_snapshots, forget_old
 from agent.notices.outbox import forget_settled
 from agent.store import reading, writing
 from agent.tables import DeletedRow, SnapshotRow
@@ -20,6 +21,8 @@ from pilotlight.settings import Settings
 
 log = logging.getLogger(__name__)
 _DAY_SECONDS = 86_400.0
+_REST = 9.0
+"""The daily sweep rests so many times as long as it worked: with ten thousand sessions it would else fill a core."""
 
 
 def lock_of(settings: Settings) -> Path:
@@ -31,22 +34,22 @@ async def sweep_daily(engine: Engine, settings: Settings) -> None:
     """Sweep everything at start and once a day, until cancelled."""
     while True:
         try:
-            await run_in_threadpool(sweep_all, engine, settings)
+            await sweep_all(engine, settings)
         except (PilotlightError, SQLAlchemyError) as error:
             log.warning("The daily sweep waits for tomorrow: %s", error)
         await asyncio.sleep(_DAY_SECONDS)
 
 
-def sweep_all(engine: Engine, settings: Settings) -> None:
+async def sweep_all(engine: Engine, settings: Settings) -> None:
     """Sweep every session that has snapshots, and remove those of deleted sessions. Failures are logged."""
-    with reading(engine) as db:
-        deleted = db.exec(select(DeletedRow.session_id)).all()
-        sessions = db.exec(select(SnapshotRow.session_id).distinct()).all()
-    forget_settled(engine)
+    deleted, sessions = await run_in_threadpool(_list_sessions, engine)
+    await run_in_threadpool(forget_settled, engine)
     for session_id in deleted:
-        discard_deleted(engine, settings, session_id)
+        await run_in_threadpool(discard_deleted, engine, settings, session_id)
     for session_id in sessions:
-        sweep_session(engine, settings, session_id)
+        begun = time.monotonic()
+        await run_in_threadpool(sweep_session, engine, settings, session_id)
+        await asyncio.sleep(_REST * (time.monotonic() - begun))
 
 
 def sweep_session(engine: Engine, settings: Settings, session_id: str) -> None:
@@ -55,8 +58,7 @@ def sweep_session(engine: Engine, settings: Settings, session_id: str) -> None:
         with try_lock(lock_of(settings), shared=True) as free:
             if not free:
                 return
-            with writing(engine) as db:
-                kept = forget_old(db, session_id, settings.snapshots_kept)
+            kept = _forget_old(engine, session_id, settings.snapshots_kept)
             if kept is not None:
                 Workspace(settings, session_id).snapshots.sweep(kept.names, kept.epoch)
     except (PilotlightError, OSError, SQLAlchemyError) as error:
@@ -75,3 +77,20 @@ def discard_deleted(engine: Engine, settings: Settings, session_id: str) -> None
                     db.delete(row)
     except (PilotlightError, OSError, SQLAlchemyError) as error:
         log.warning("The snapshots of the deleted session %s remain for now: %s", session_id, error)
+
+
+def _list_sessions(engine: Engine) -> tuple[list[str], list[str]]:
+    """Those that were deleted, and those that have snapshots."""
+    with reading(engine) as db:
+        deleted = db.exec(select(DeletedRow.session_id)).all()
+        return list(deleted), list(db.exec(select(SnapshotRow.session_id).distinct()).all())
+
+
+def _forget_old(engine: Engine, session_id: str, count: int) -> Kept | None:
+    """What is left; written only where there is something to forget, so that a sweep of all holds up no writer."""
+    with reading(engine) as db:
+        found = divide_snapshots(db, session_id, count)
+    if found is None or not found[1]:
+        return found and found[0]
+    with writing(engine) as db:
+        return forget_old(db, session_id, count)

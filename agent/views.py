@@ -39,7 +39,7 @@ def summarize_session(db: Session, row: SessionRow, positions: Mapping[str, int]
         instruction=row.instruction,
         scope=row.scope,
         status=Status(row.status),
-        status_info=question.text if question else _queued(position) or row.narrative,
+        status_info=tell_status(question.text if question else None, position, row.narrative),
         queue_position=position,
         phase=Phase(row.phase) if row.phase else None,
         create_time=row.create_time,
@@ -108,6 +108,11 @@ def find_question(db: Session, row: SessionRow) -> Question | None:
         return None
     stored = db.get(QuestionRow, (row.id, row.question_id))
     return Question.model_validate_json(stored.document) if stored else None
+
+
+def tell_status(question: str | None, position: int | None, narrative: str) -> str:
+    """What `statusInfo` says: the open question, else the place in the queue, else what the session does."""
+    return _queued(position) or narrative if question is None else question
 
 
 def _queued(position: int | None) -> str:

@@ -152,8 +152,9 @@ class Nursery:
         self._forget(child)
         if child.bound and child.pid in self.children:
             child.cause = child.cause or "parent"
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+            for kill in (os.killpg, os.kill):  # a newborn does not lead its group yet
+                with suppress(ProcessLookupError):
+                    kill(child.pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         while self.children:

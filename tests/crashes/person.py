@@ -149,15 +149,16 @@ class Person:
                 await asyncio.sleep(0.1)
 
     async def _clean(self, session: str) -> None:
-        """Remove what it made, so that nothing is held for it any more."""
+        """Remove what it made, so that nothing is held for it any more; again while the platform was away.
+
+        What is kept because something else is in use goes the next time, when that was kept for the platform.
+        """
         while True:
             reply = await self._insist(f"{SESSIONS}/{session}:cleanup", {"confirm": True})
             kept = [item for item in reply["resources"] if item["action"] == "kept"]
             if not kept:
                 return
-            if any(
-                "cannot be reached" not in item["reason"] and "did not answer" not in item["reason"] for item in kept
-            ):
+            if not any("cannot be reached" in item["reason"] or "did not answer" in item["reason"] for item in kept):
                 self.log.problems.append(f"{session}: not cleaned: {kept}")
                 return
             await asyncio.sleep(0.3)

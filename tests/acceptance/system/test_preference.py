@@ -126,7 +126,7 @@ def test_spend_stays_within_what_was_approved(system: System, finished: str) -> 
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.exists(), reason="the shared data sets are not beside the project")
 @pytest.mark.parametrize(("method", "rate"), [("DPO", "1e-4"), ("ORPO", "1e-4")])
-def test_real_data_moves_the_right_way(system: System, method: str, rate: str) -> None:
+def test_real_data_moves_as_the_report_says(system: System, method: str, rate: str) -> None:
     """Correct and wrong solutions of sums: which is which is beyond such small models, but not to be moved at all."""
     if method == "DPO":
         system.firectl("dataset", "create", "gsm8k-pairs", str(DATA / "gsm8k_preferences.jsonl"))

@@ -38,6 +38,8 @@ _GRACE = 10.0
 _LEASES = 3
 """For how many intervals the one that looks is not replaced."""
 _ANCHOR_SECONDS = 60.0
+_UNREADABLE = (PilotlightError, ValueError, KeyError, TypeError, AttributeError)
+"""What an answer leads to that is none, or JSON of another shape."""
 _LEAD, _JOB_LEAD = 0.5, 3.0
 """Seconds before the limit at which a running thing is ended: stopping takes a moment, and that moment costs too.
 
@@ -54,12 +56,12 @@ class Reaper:
         self._name = secrets.token_hex(8)
 
     async def run(self) -> None:
-        """Look again and again, until cancelled; once a minute export the audit's head, so that a cut-off end shows."""
+        """Look again and again, until cancelled; once a minute export the audit's head, so that a cut-off end shows.
+
+        No failure ends it, not even one that nobody thought of: nothing else ends what reaches its approved limit.
+        """
         try:
             await self._look_for_ever()
-        except Exception:
-            log.exception("The reaper has ended; what reaches its limit is no longer ended.")
-            raise
         finally:
             await self.gateway.store.quick(lambda db: leader.resign(db, self._name))
 
@@ -74,13 +76,17 @@ class Reaper:
             except (PilotlightError, SQLAlchemyError, OSError, ValueError, KeyError) as error:
                 log.warning("the reaper could not look: %s", error)
                 pause = self.interval
+            except Exception:
+                log.exception("The reaper failed by a defect of ours, and looks again.")
+                pause = self.interval
             await asyncio.sleep(pause)
 
     async def _leads(self) -> bool:
         """Tell the others what is under way here, and find out who looks."""
+        under_way = frozenset(self.gateway.in_flight)  # calls come and go while another thread writes this down
 
         def write(db: Any) -> bool:
-            ledger.touch(db, self.gateway.in_flight)
+            ledger.touch(db, under_way)
             return leader.lead(db, self._name, _LEASES * self.interval)
 
         return await self.gateway.store.quick(write)
@@ -95,7 +101,7 @@ class Reaper:
     async def _try_to_count(self, rows: list[ReservationRow]) -> dict[str, float] | None:
         try:
             return await self._replica_seconds(rows)
-        except (PilotlightError, ValueError, KeyError) as error:
+        except _UNREADABLE as error:
             log.warning("the platform does not say what deployments cost: %s", error)
             return None
 
@@ -103,7 +109,7 @@ class Reaper:
         """What cannot be looked at now, or answers late, holds up the end of no other; its own limit still holds."""
         try:
             return await self._look(row, seconds)
-        except (PilotlightError, ValueError, KeyError) as error:
+        except _UNREADABLE as error:
             log.warning("%s: %s", row.resource, error)
         if row.confirmed and _seconds_left(row, row.accrued_micros) <= _lead(row):
             try:

@@ -158,6 +158,7 @@ def settle(system: System, session: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif(not DATA.exists(), reason="the shared data sets are not beside the project")
 @pytest.mark.parametrize("name", ["banking12", "snips_intents"])
 def test_real_data_is_learned(system: System, name: str) -> None:

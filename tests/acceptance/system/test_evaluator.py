@@ -61,6 +61,7 @@ def field_score(answer: str, truth: str) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif(not DATA.exists(), reason="the shared data sets are not beside the project")
 @pytest.mark.parametrize("name", ["snips_slots_json", "gsm8k_sft"])
 def test_real_data_is_scored_by_the_evaluator_written_for_it(system: System, name: str) -> None:

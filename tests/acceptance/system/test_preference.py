@@ -124,6 +124,7 @@ def test_spend_stays_within_what_was_approved(system: System, finished: str) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif(not DATA.exists(), reason="the shared data sets are not beside the project")
 @pytest.mark.parametrize(("method", "rate"), [("DPO", "1e-4"), ("ORPO", "1e-4")])
 def test_real_data_moves_as_the_report_says(system: System, method: str, rate: str) -> None:
@@ -145,6 +146,7 @@ def test_real_data_moves_as_the_report_says(system: System, method: str, rate: s
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif(not DATA.exists(), reason="the shared data sets are not beside the project")
 def test_pairs_are_made_from_real_prompts(system: System) -> None:
     """Prompts only, to a deployed model: counts and win rate are recomputed from what was kept."""

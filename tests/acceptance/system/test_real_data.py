@@ -14,6 +14,7 @@ SETTINGS = (
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif(not DATA.exists(), reason="the shared data sets are not beside the project")
 @pytest.mark.parametrize("name", ["snips_slots_json", "gsm8k_sft"])
 def test_real_data_reaches_a_deployed_model(system: System, name: str) -> None:

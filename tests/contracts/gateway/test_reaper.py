@@ -1,6 +1,8 @@
 """The reaper settles what ended and ends what reached its limit."""
 
 import asyncio
+import logging
+import threading
 import time
 from decimal import Decimal
 from typing import Any
@@ -221,3 +223,57 @@ def test_it_runs_until_cancelled_and_wakes_in_time(bench: Any, deployment_grant:
     bench.in_process(use)
     assert DEPLOYMENT not in bench.platform.resources
     assert audit.import_head(bench.settings.home / "audit.head").seq > 0
+
+
+def test_an_answer_of_another_shape_holds_up_no_other(bench: Any, job_grant: Any) -> None:
+    bench.approve(job_grant(max_calls=2, max_cost="0.20"))
+    bench.create_job(1)
+    bench.create_job(2)
+    bench.platform.resources[JOB] = ["no job"]
+    bench.platform.resources[JOB.replace("ft-1", "ft-2")] |= {
+        "state": "JOB_STATE_COMPLETED",
+        "estimatedCost": money("0.01"),
+    }
+    look(bench)
+    cost = bench.cost()
+    assert (cost.so_far, cost.reserved) == (Decimal("0.01"), Decimal("0.1"))
+
+
+def test_calls_that_come_and_go_while_it_writes_do_not_end_it(
+    bench: Any, job_grant: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where another process holds the database's lock, a thread writes down which calls are under way."""
+    bench.approve(job_grant())
+    bench.create_job()
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with bench.engine.begin() as db:
+            db.execute(text("UPDATE gateway_limits SET held_micros = held_micros"))
+            held.set()
+            done.wait(10)
+
+    async def use(gateway: Gateway) -> None:
+        gateway.in_flight.update(range(1_000, 6_000))
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait(10)
+        task = asyncio.create_task(Reaper(gateway, interval=0.05).run())
+        await asyncio.sleep(0.1)
+        done.set()
+        for number in range(10_000, 10_500):
+            gateway.in_flight.add(number)
+            await asyncio.sleep(0.001)
+        holder.join()
+        bench.platform.resources[JOB] |= {"state": "JOB_STATE_COMPLETED", "estimatedCost": money("0.01")}
+        for _ in range(100):
+            if bench.cost().so_far == Decimal("0.01"):
+                break
+            await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    with caplog.at_level(logging.ERROR):
+        bench.in_process(use)
+    assert bench.cost().so_far == Decimal("0.01")
+    assert caplog.records == []

@@ -67,8 +67,6 @@ class Dispatcher:
             asyncio.create_task(_repeat(self._recover, partial(asyncio.sleep, _POLL_SECONDS))),
             asyncio.create_task(_repeat(self._beat, partial(asyncio.sleep, self._settings.beat_seconds))),
         ]
-        for loop in self._loops:
-            loop.add_done_callback(_report)
 
     def enqueue(self, session_id: str) -> None:
         """Hint that this session is pending: it is claimed at once where there is room. Callable from any thread."""
@@ -182,12 +180,9 @@ async def _repeat(step: Callable[[], Awaitable[None]], pause: Callable[[], Await
             await step()
         except (PilotlightError, SQLAlchemyError, OSError) as error:
             log.warning("The dispatcher tries again: %s", error)
+        except Exception:  # a server that answers and runs nothing would be worse than one that tries again
+            log.exception("A part of the dispatcher failed by a defect of ours, and tries again.")
         await pause()
-
-
-def _report(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.critical("A part of the dispatcher has ended: start this process again.", exc_info=error)
 
 
 async def _wait(hint: asyncio.Event) -> None:

@@ -37,6 +37,8 @@ async def sweep_daily(engine: Engine, settings: Settings) -> None:
             await sweep_all(engine, settings)
         except (PilotlightError, SQLAlchemyError) as error:
             log.warning("The daily sweep waits for tomorrow: %s", error)
+        except Exception:
+            log.exception("The daily sweep failed by a defect of ours; the next one is tomorrow.")
         await asyncio.sleep(_DAY_SECONDS)
 
 

@@ -43,6 +43,9 @@ class Deliverer:
                 except (PilotlightError, SQLAlchemyError, OSError) as error:
                     log.warning("Notifications have to wait: %s", error)
                     count = 0
+                except Exception:
+                    log.exception("Notifications failed by a defect of ours, and are tried again.")
+                    count = 0
                 if not count:
                     await asyncio.sleep(self._poll)
         finally:

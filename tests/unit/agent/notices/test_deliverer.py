@@ -245,3 +245,36 @@ def test_both_secrets_sign_while_one_replaces_the_other(tmp_path: Path, receiver
 
     asyncio.run(send())
     assert receiver.deliveries[0].verify(SECRET) == receiver.deliveries[0].verify(OTHER_SECRET) == {"a": 1}
+
+
+class Faulty:
+    """A channel with a defect: it fails at the first notice as none should."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    async def send(self, notice_id: str, body: bytes) -> None:
+        """Fail once."""
+        self.sent.append(notice_id)
+        if len(self.sent) == 1:
+            raise TypeError("a defect")
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+def test_a_defect_of_a_channel_is_logged_and_ends_no_delivery(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        channel = Faulty()
+        deliverer = Deliverer(desk.engine, {"webhook": channel}, "http://pilot", poll_seconds=0.01)
+        task = asyncio.create_task(deliverer.run())
+        for number in (1, 2):
+            desk.waiting()
+            while len(channel.sent) < number:
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(asyncio.wait_for(work(), 30))
+    assert ["defect of ours" in record.message for record in caplog.records] == [True]

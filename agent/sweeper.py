@@ -15,6 +15,7 @@ from agent.notices.outbox import forget_settled
 from agent.store import reading, writing
 from agent.tables import DeletedRow, SnapshotRow
 from agent.workspace import Workspace
+from pilotlight.environments import sweep_environments
 from pilotlight.errors import PilotlightError
 from pilotlight.locks import try_lock
 from pilotlight.settings import Settings
@@ -43,9 +44,13 @@ async def sweep_daily(engine: Engine, settings: Settings) -> None:
 
 
 async def sweep_all(engine: Engine, settings: Settings) -> None:
-    """Sweep every session that has snapshots, and remove those of deleted sessions. Failures are logged."""
+    """Sweep every session that has snapshots, and remove those of deleted sessions. Failures are logged.
+
+    So it does with installed packages of evaluators that nobody used for a month.
+    """
     deleted, sessions = await run_in_threadpool(_list_sessions, engine)
     await run_in_threadpool(forget_settled, engine)
+    await run_in_threadpool(_sweep_environments, settings.environments)
     for session_id in deleted:
         await run_in_threadpool(discard_deleted, engine, settings, session_id)
     for session_id in sessions:
@@ -79,6 +84,14 @@ def discard_deleted(engine: Engine, settings: Settings, session_id: str) -> None
                     db.delete(row)
     except (PilotlightError, OSError, SQLAlchemyError) as error:
         log.warning("The snapshots of the deleted session %s remain for now: %s", session_id, error)
+
+
+def _sweep_environments(home: Path) -> None:
+    try:
+        if names := sweep_environments(home):
+            log.info("Packages of evaluators that nobody used for a month are removed: %s.", ", ".join(names))
+    except OSError as error:
+        log.warning("The packages of evaluators are not swept: %s", error)
 
 
 def _list_sessions(engine: Engine) -> tuple[list[str], list[str]]:

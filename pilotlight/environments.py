@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +44,17 @@ def build_environment(requirements: tuple[str, ...], home: Path, seconds: float)
             made = Path(part, "environment")
             _install(requirements, made, seconds)
             _put_in_place(made, folder)
+    os.utime(folder)  # when it was used last
     return Environment(folder / "packages", (folder / LOG).read_text("utf-8", "replace"))
+
+
+def sweep_environments(home: Path, unused_seconds: float = 30 * 86_400) -> list[str]:
+    """Remove what nobody used for so long, and what installations that were killed have left; returns the names."""
+    oldest = time.time() - unused_seconds
+    old = [folder for folder in home.glob("*") if folder.lstat().st_mtime < oldest] if home.is_dir() else []
+    for folder in old:
+        shutil.rmtree(folder)
+    return [folder.name for folder in old]
 
 
 def _digest(requirements: tuple[str, ...]) -> str:

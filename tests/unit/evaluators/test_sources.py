@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pilotlight.environments import build_environment
+from pilotlight.environments import build_environment, sweep_environments
 from pilotlight.errors import FailedPrecondition, InvalidArgument
 from pilotlight.requirements import parse_requirements
 from pilotlight.sources import entry_of, pack, unpack
@@ -177,3 +178,20 @@ def test_packages_are_installed_once_and_from_wheels_only(tmp_path: Path, monkey
         build_environment(("origin==1.0",), home, 60)
     assert not mark.exists()
     assert [entry.name for entry in home.iterdir()] == [built.packages.parent.name]
+
+
+def test_packages_that_nobody_uses_any_more_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    home = tmp_path / "environments"
+    assert sweep_environments(home) == []
+    for name in ("lamp", "lantern"):
+        write_wheel(tmp_path, name, "")
+        build_environment((f"{name}==1.0",), home, 60)
+    (home / ".part-killed").mkdir()
+    for folder in home.iterdir():
+        os.utime(folder, (1.0, 1.0))
+    used = build_environment(("lamp==1.0",), home, 60)
+    assert len(sweep_environments(home)) == 2
+    assert list(home.iterdir()) == [used.packages.parent]

@@ -10,8 +10,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from local_platform.context import Platform
 from local_platform.evaluations.run import next_job, run_job
 from local_platform.evaluators.build import build_next
@@ -52,7 +50,7 @@ class Worker:
             try:
                 while not self._stopping.is_set() and self._step():
                     pass
-            except (SQLAlchemyError, OSError):
+            except Exception:  # noqa: BLE001 - a thread that ends leaves a platform that answers and does nothing
                 _log.exception("queued work could not be done; it is tried again")
             self._wake.wait(_PAUSE)
             self._wake.clear()

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from local_platform.context import Platform
@@ -109,7 +108,7 @@ class Scheduler:
         while not self._stopping.is_set():
             try:
                 self.tick()
-            except (SQLAlchemyError, OSError):
+            except Exception:  # noqa: BLE001 - a thread that ends leaves a platform that answers and does nothing
                 _log.exception("The scheduler could not look at its jobs; it tries again.")
             self._wake.wait(TICK)
             self._wake.clear()

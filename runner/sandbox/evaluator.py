@@ -6,10 +6,10 @@ It runs in a sandbox of its own beside the runner's, gets JSON and returns JSON.
 import asyncio
 import os
 import subprocess
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -17,6 +17,7 @@ from pilotlight.errors import FailedPrecondition, ResourceExhausted
 from runner.sandbox.ending import kill_sandbox
 from runner.sandbox.evaluate import READY
 from runner.sandbox.launch import spawn
+from runner.sandbox.pipes import Pipe
 from runner.sandbox.result import parse_result, read_bounded, read_head, to_plain
 from runner.sandbox.spec import EvaluatorLimits, LaunchSpec, Limits
 from runner.sandbox.watchdog import guard_memory
@@ -61,7 +62,7 @@ async def run_evaluator(
     time, memory or result size, InvalidArgument when what it returns is not strict JSON. None of it runs on afterwards.
     """
     reader, writer = os.pipe()
-    with os.fdopen(reader, "rb") as channel:
+    with closing(Pipe(reader)) as channel:
         try:
             process = await spawn(_describe(writer, limits, uid, packages), stdin=subprocess.PIPE, pass_fds=[writer])
         finally:
@@ -69,7 +70,7 @@ async def run_evaluator(
         guard = asyncio.create_task(guard_memory(process, limits.memory_bytes))
         try:
             async with asyncio.timeout(limits.wall_seconds):
-                outcome = await _exchange(process, channel, call, limits)
+                outcome = await _exchange(process, channel.reader, call, limits)
         except TimeoutError as error:
             raise ResourceExhausted(
                 f"The evaluator did not finish within {limits.wall_seconds:g} seconds.",
@@ -96,7 +97,7 @@ def _describe(writer: int, limits: EvaluatorLimits, uid: int | None, packages: P
 
 
 async def _exchange(
-    process: asyncio.subprocess.Process, channel: IO[bytes], call: EvaluatorCall, limits: EvaluatorLimits
+    process: asyncio.subprocess.Process, channel: asyncio.StreamReader, call: EvaluatorCall, limits: EvaluatorLimits
 ) -> _Outcome:
     assert process.stdin is not None
     assert process.stdout is not None

@@ -1,7 +1,7 @@
 """What comes out of an evaluator, read by a process that must not trust it: bounded, strict, and printable."""
 
 import asyncio
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
@@ -34,23 +34,16 @@ def _inside(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-async def read_bounded(pipe: IO[bytes], limit: int) -> bytes:
-    """All of a pipe until its end. Raises ResourceExhausted as soon as there is more than `limit` bytes."""
-    reader = asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), pipe
-    )
+async def read_bounded(stream: asyncio.StreamReader, limit: int) -> bytes:
+    """All of a stream until its end. Raises ResourceExhausted as soon as there is more than `limit` bytes."""
     data = bytearray()
-    try:
-        while block := await reader.read(_BLOCK):
-            data += block
-            if len(data) > limit:
-                raise ResourceExhausted(
-                    f"The evaluator's result has more than {limit} bytes.",
-                    hint="Return less, or raise PILOTLIGHT_SANDBOX_EVALUATOR_RESULT_BYTES.",
-                )
-    finally:
-        transport.close()
+    while block := await stream.read(_BLOCK):
+        data += block
+        if len(data) > limit:
+            raise ResourceExhausted(
+                f"The evaluator's result has more than {limit} bytes.",
+                hint="Return less, or raise PILOTLIGHT_SANDBOX_EVALUATOR_RESULT_BYTES.",
+            )
     return bytes(data)
 
 

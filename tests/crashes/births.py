@@ -10,6 +10,8 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
+from runner.sandbox.pipes import Pipe
+
 NURSERY = "CRASHES_NURSERY"
 
 
@@ -87,11 +89,5 @@ async def bear_runner(environment: dict[str, str], folder: Path, label: str) -> 
     connection.setblocking(False)
     reader, writer = await asyncio.open_unix_connection(sock=connection)
     born = Born(int(json.loads(await reader.readline())["pid"]), reader, writer)
-    born.stdout, born.stderr = [await _reader_of(read) for read, _ in outputs]
+    born.stdout, born.stderr = [Pipe(read).reader for read, _ in outputs]
     return born
-
-
-async def _reader_of(descriptor: int) -> asyncio.StreamReader:
-    loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb"))
-    return reader

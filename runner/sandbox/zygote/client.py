@@ -16,6 +16,7 @@ from pilotlight.errors import FailedPrecondition, Unavailable
 from runner.sandbox.bwrap import APP, Bind, list_binds, list_code, list_paths, list_variables
 from runner.sandbox.child import ForkedProcess
 from runner.sandbox.launch import prepare_host
+from runner.sandbox.pipes import Pipe
 from runner.sandbox.spec import LaunchSpec, write_spec
 from runner.sandbox.watchdog import start_guard
 
@@ -66,7 +67,7 @@ class Zygote:
         self._process: asyncio.subprocess.Process | None = None
         self._link: socket.socket | None = None
         self._ready: asyncio.Task[None] | None = None
-        self._pipes: WeakSet[asyncio.ReadTransport] = WeakSet()
+        self._pipes: WeakSet[Pipe] = WeakSet()
 
     @property
     def pid(self) -> int | None:
@@ -85,7 +86,6 @@ class Zygote:
         await self._end()
         for pipe in list(self._pipes):
             pipe.close()
-        await asyncio.sleep(0)  # a transport closes its file in the loop's next round, which may be its last
 
     async def launch(self, spec: LaunchSpec, **more: Any) -> ForkedProcess:
         """Start `spec.module` in a sandbox. A zygote that died is started again, once.
@@ -141,15 +141,12 @@ class Zygote:
         finally:
             for writer in writers:
                 os.close(writer)
-        return ForkedProcess(reply["pid"], descriptors[0], [await self._read_from(reader) for reader in readers])
+        return ForkedProcess(reply["pid"], descriptors[0], [self._read_from(reader) for reader in readers])
 
-    async def _read_from(self, descriptor: int) -> asyncio.StreamReader:
-        reader = asyncio.StreamReader()
-        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
-        )
+    def _read_from(self, descriptor: int) -> asyncio.StreamReader:
+        pipe = Pipe(descriptor)
         self._pipes.add(pipe)
-        return reader
+        return pipe.reader
 
     async def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
+from pilotlight.database import open_engine
 from tests.fixtures.control import ControlServer
 
 
@@ -76,16 +77,19 @@ def test_what_another_process_writes_is_streamed(control: ControlServer) -> None
 
 def write_behind_its_back(control: ControlServer, session: str) -> None:
     """As another process does it: nothing of ours in this process hears of it."""
-    with sqlite3.connect(control.settings.home / "control.db", timeout=30, isolation_level=None) as db:
-        db.execute("BEGIN IMMEDIATE")
-        db.execute("UPDATE sessions SET last_seq = last_seq + 1 WHERE id = ?", (session,))
-        row = db.execute("SELECT last_seq, update_time, turn, epoch FROM sessions WHERE id = ?", (session,)).fetchone()
-        values = (session, row[0], "status_info", row[1], row[2], row[3], json.dumps({"text": "from elsewhere"}))
+    engine = open_engine(control.settings.control_database_url)
+    values = {"session": session, "payload": json.dumps({"text": "from elsewhere"})}
+    with engine.begin() as db:
+        db.execute(text("UPDATE sessions SET last_seq = last_seq + 1 WHERE id = :session"), values)
         db.execute(
-            "INSERT INTO events (session_id, seq, type, time, turn, epoch, payload) VALUES (?,?,?,?,?,?,?)", values
+            text(
+                "INSERT INTO events (session_id, seq, type, time, turn, epoch, payload)"
+                " SELECT id, last_seq, 'status_info', update_time, turn, epoch, :payload"
+                " FROM sessions WHERE id = :session"
+            ),
+            values,
         )
-        db.execute("COMMIT")
-    db.close()
+    engine.dispose()
 
 
 def test_a_reader_that_stops_for_a_while_gets_all_the_rest_from_the_log(control: ControlServer) -> None:

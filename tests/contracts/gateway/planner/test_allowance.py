@@ -5,6 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from gateway import allowance, audit, grants
@@ -170,8 +172,8 @@ def test_a_call_that_died_with_its_gateway_costs_what_was_held(parts: Any) -> No
     at.ask()
     long_ago = to_rfc3339(grants.now().replace(year=2020))
     with at.engine.begin() as db:  # as a kill between sending and settling leaves it
-        db.exec_driver_sql("UPDATE gateway_reservations SET state = 'active', create_time = ?", (long_ago,))
-        db.exec_driver_sql("UPDATE gateway_grants SET reserved_micros = ?, settled_micros = 0", (WORST,))
+        db.execute(text("UPDATE gateway_reservations SET state = 'active', create_time = :time"), {"time": long_ago})
+        db.execute(text("UPDATE gateway_grants SET reserved_micros = :held, settled_micros = 0"), {"held": WORST})
     asyncio.run(Reaper(at.gateway).step())
     assert at.reservations()[0][:3] == ("settled", WORST, WORST)
     assert at.allowance().spent_usd == Decimal(WORST) / 1_000_000
@@ -182,5 +184,5 @@ def test_it_is_written_once_and_audited(parts: Any) -> None:
     at = parts()
     assert at.audit() == [("", "approved", "grants")]
     assert at.cost().approved == at.allowance().limit_usd == Decimal("0.25")
-    with pytest.raises(Exception, match="UNIQUE"), Session(at.engine) as db, db.begin():
+    with pytest.raises(IntegrityError), Session(at.engine) as db, db.begin():
         allowance.write_allowance(db, SESSION, at.settings)

@@ -47,7 +47,7 @@ def append(
     row = _advance(db, session_id, changes or {}, epoch=epoch)
     if row is None:
         raise _missing(db, session_id)
-    return _insert(db, session_id, row, kind, text, key, epoch)
+    return _insert(db, session_id, row, kind, text, key)
 
 
 def move(
@@ -73,7 +73,7 @@ def move(
         status = db.exec(select(SessionRow.status).where(SessionRow.id == session_id)).one()
         raise FailedPrecondition(f"Session {session_id} is {status}; cannot {step.value} it.")
     payload = {"status": goal.value, "move": step.value, "reason": reason}
-    seq = _insert(db, session_id, row, "status", _encode("status", payload), None, epoch)
+    seq = _insert(db, session_id, row, "status", _encode("status", payload), None)
     put_notice(db, session_id, goal, seq, reason)
     return seq
 
@@ -112,20 +112,14 @@ def _advance(
     if sources is not None:
         statement = statement.where(col(SessionRow.status).in_(sources))
     row = db.connection().execute(statement).one_or_none()
-    return cast(tuple[int, str, int, int], tuple(row)) if row else None
+    if row is None:
+        return None
+    seq, time, turn, current = cast(tuple[int, str, int, int], tuple(row))
+    return seq, time, turn, current if epoch is None else epoch  # the writer's own: a check afterwards sees a stale one
 
 
-def _insert(
-    db: Session,
-    session_id: str,
-    row: tuple[int, str, int, int],
-    kind: str,
-    text: str,
-    key: str | None,
-    writer: int | None,
-) -> int:
-    seq, time, turn, current = row
-    epoch = current if writer is None else writer  # the writer's own: a check afterwards must see a stale one
+def _insert(db: Session, session_id: str, row: tuple[int, str, int, int], kind: str, text: str, key: str | None) -> int:
+    seq, time, turn, epoch = row
     db.add(
         EventRow(session_id=session_id, seq=seq, type=kind, time=time, turn=turn, epoch=epoch, key=key, payload=text)
     )

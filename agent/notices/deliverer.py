@@ -38,14 +38,13 @@ class Deliverer:
         """Deliver what is due, again and again, until cancelled."""
         try:
             while self._channels:
+                count = 0
                 try:
                     count = await self.step()
                 except (PilotlightError, SQLAlchemyError, OSError) as error:
                     log.warning("Notifications have to wait: %s", error)
-                    count = 0
                 except Exception:
                     log.exception("Notifications failed by a defect of ours, and are tried again.")
-                    count = 0
                 if not count:
                     await asyncio.sleep(self._poll)
         finally:

@@ -9,7 +9,6 @@ a client on the event stream, in seconds. Nothing is trained.
 
 import argparse
 import json
-import socket
 import statistics
 import tempfile
 import time
@@ -20,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from cli.up import Instance
+from cli.up import Instance, free_port
 
 MARKS = ("first event", "first word of the runner", "plan", "work after an update")
 _NOT_WORK = ("status", "answer")
@@ -35,7 +34,7 @@ def main() -> None:
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pl-")))
-        instance = stack.enter_context(Instance(folder, _free_port(), _free_port()))
+        instance = stack.enter_context(Instance(folder, free_port(), free_port()))
         headers = {"authorization": f"Bearer {instance.key_path.read_text().strip()}"}
         client = stack.enter_context(httpx.Client(base_url=instance.url, headers=headers, timeout=60))
         upload(client, options.rows)
@@ -103,12 +102,6 @@ def follow(client: httpx.Client, name: str, after: int = 0) -> Iterator[dict[str
 def _row(number: int) -> dict[str, Any]:
     question, answer = f"What is {number} plus {number + 7}?", f"It is {2 * number + 7}."
     return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 if __name__ == "__main__":

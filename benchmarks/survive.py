@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,8 @@ from typing import Any
 
 import httpx
 import psutil
+
+from cli.up import free_port
 
 SESSIONS = "/v1/accounts/local/sessions"
 INSTRUCTION = (
@@ -40,7 +41,7 @@ class Up:
     """`pilotlight up`, started again whenever it has ended."""
 
     def __init__(self, home: Path) -> None:
-        self.port, self.platform_port = _free_port(), _free_port()
+        self.port, self.platform_port = free_port(), free_port()
         self._command = [sys.executable, "-P", "-m", "cli.operator", "up"]
         self._command += ["--port", str(self.port), "--platform-port", str(self.platform_port)]
         self._environment = os.environ | {"PILOTLIGHT_HOME": str(home)}
@@ -161,12 +162,6 @@ def _ask(up: Up, request: Callable[[httpx.Client], httpx.Response]) -> dict[str,
         except (httpx.TransportError, FileNotFoundError):
             pass
         time.sleep(0.5)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _clock() -> str:

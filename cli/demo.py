@@ -4,7 +4,6 @@ Everything printed is the output of these commands; the approvals are given by t
 """
 
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from cli.up import Instance, treat_stop_as_interrupt
+from cli.up import Instance, free_port, treat_stop_as_interrupt
 
 INSTRUCTIONS = {
     "sft": (
@@ -41,6 +40,7 @@ _REPLIES = {
     "plan_approval": "Approved, proceed.",
     "promotion": "Proceed with the winning config.",
     "comparison": "Deploy it.",
+    "spend_increase": "Approved, proceed.",
 }
 _MAX_PAUSES = 6
 
@@ -52,7 +52,7 @@ def run_demo(home: Path | None, rows: int, keep: bool, workflow: str) -> int:
     with ExitStack() as stack:
         folder = home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pilotlight-demo-")))
         say("Starting the agent and the embedded platform ...")
-        instance = stack.enter_context(Instance(folder, _free_port(), _free_port()))
+        instance = stack.enter_context(Instance(folder, free_port(), free_port()))
         demo = Demo(instance, folder)
         demo.prepare(rows, *_DATA.get(workflow, ("support-tickets", "demo_data")))
         session = demo.converse(INSTRUCTIONS[workflow])
@@ -149,12 +149,6 @@ def _find(pattern: str, text: str, flags: int = 0) -> str:
     if not match:
         raise click.ClickException(f"Expected {pattern!r} in the output above.")
     return match[1]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait(instance: Instance) -> None:

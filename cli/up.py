@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -167,3 +168,10 @@ def _answers(port: int) -> bool:
         return httpx.get(f"http://{Settings().host}:{port}/healthz", timeout=2).is_success
     except httpx.TransportError:
         return False
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -6,11 +6,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from local_platform.background import Background
 from local_platform.context import Platform
 from local_platform.deployments.addressing import Resolver
 from local_platform.deployments.autoscaler import Autoscaler
 from local_platform.deployments.replicas import ReplicaBoard
-from local_platform.evaluations.worker import Evaluations, Worker, open_builder
+from local_platform.evaluations.worker import Evaluations, open_builder
 from local_platform.jobs.launcher import Launcher, LocalLauncher
 from local_platform.jobs.scheduler import Scheduler
 from local_platform.serving.manager import EngineFactory, EngineManager, load_local_engine
@@ -21,6 +22,8 @@ from pilotlight.errors import PilotlightError
 
 MAX_THREADS = 8
 """Per trainer: small models do not get faster with more."""
+STOP_GRACE = 5.0
+"""Seconds for a build or an evaluation to end by itself; what does not is done again at the next start."""
 
 
 @dataclass
@@ -33,7 +36,7 @@ class Workers:
     scheduler: Scheduler
     calibrator: Calibrator
     resolver: Resolver
-    builder: Worker
+    builder: Background
     evaluations: Evaluations
 
     def start(self) -> None:
@@ -46,8 +49,8 @@ class Workers:
     def stop(self) -> None:
         """Stop everything; trainers save checkpoints, served time is written down."""
         self.calibrator.stop()
-        self.evaluations.stop()
-        self.builder.stop()
+        self.evaluations.stop(STOP_GRACE)
+        self.builder.stop(STOP_GRACE)
         self.scheduler.stop()
         self.autoscaler.stop()
         self.engines.close()

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from sqlmodel import Session
 
+from local_platform.background import Background
 from local_platform.context import Platform
 from local_platform.deployments.replica_policy import end_of_life, wanted_replicas
 from local_platform.deployments.replicas import HEARTBEAT, Replica, ReplicaBoard, ReplicaWish, note_service, note_wish
@@ -42,22 +43,18 @@ class Autoscaler:
     def __init__(self, platform: Platform, engines: EngineManager, board: ReplicaBoard) -> None:
         self._platform, self._engines, self._board = platform, engines, board
         self._lock = threading.RLock()
-        self._stopping = threading.Event()
         self._held: dict[str, EngineKey] = {}
-        self._thread = threading.Thread(target=self._loop, name="autoscaler", daemon=True)
+        self._background = Background("autoscaler", self.tick, TICK, board.changed)
 
     def start(self) -> None:
         """Take up what an earlier process wanted, then run until `stop`."""
         with self._platform.reading() as db:
             self._board.load(db)
-        self._thread.start()
+        self._background.start()
 
     def stop(self) -> None:
         """Stop scaling and write down the time served."""
-        self._stopping.set()
-        self._board.changed.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._background.stop()
         self.note_service()
 
     def note_service(self) -> None:
@@ -129,15 +126,6 @@ class Autoscaler:
             db.delete(wish)
         delete(db, deployment)
         self._board.forget(deployment.name)
-
-    def _loop(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self.tick()
-            except Exception:  # noqa: BLE001 - a thread that ends leaves a platform that answers and does nothing
-                _log.exception("The autoscaler could not look at the deployments; it tries again.")
-            self._board.changed.wait(TICK)
-            self._board.changed.clear()
 
     def _look_after(self, db: Session, deployment: DeploymentRow) -> None:
         if deployment.state == DeploymentState.DELETED:

@@ -1,4 +1,4 @@
-"""Threads that do queued work one piece after the other, and the program that runs evaluators."""
+"""What does the queued work of evaluators: builds, and evaluation jobs with the program that runs evaluators."""
 
 import json
 import logging
@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from typing import Any
 
+from local_platform.background import Background
 from local_platform.context import Platform
 from local_platform.evaluations.run import next_job, run_job
 from local_platform.evaluators.build import build_next
@@ -22,50 +22,16 @@ _PAUSE = 5.0
 _log = logging.getLogger(__name__)
 
 
-class Worker:
-    """Runs `step` again and again while it returns True, then when it is woken."""
-
-    def __init__(self, name: str, step: Callable[[], bool]) -> None:
-        self._step = step
-        self._wake, self._stopping = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
-
-    def start(self) -> None:
-        """Take up what an earlier process left, and begin."""
-        self._thread.start()
-
-    def wake(self) -> None:
-        """There is something to do."""
-        self._wake.set()
-
-    def stop(self) -> None:
-        """End after the present step."""
-        self._stopping.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(_PAUSE)
-
-    def _loop(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                while not self._stopping.is_set() and self._step():
-                    pass
-            except Exception:  # noqa: BLE001 - a thread that ends leaves a platform that answers and does nothing
-                _log.exception("queued work could not be done; it is tried again")
-            self._wake.wait(_PAUSE)
-            self._wake.clear()
-
-
-def open_builder(platform: Platform) -> Worker:
+def open_builder(platform: Platform) -> Background:
     """Builds evaluators."""
-    return Worker("evaluator-builds", lambda: build_next(platform))
+    return Background("evaluator-builds", lambda: build_next(platform), _PAUSE)
 
 
-class Evaluations(Worker):
+class Evaluations(Background):
     """Runs evaluation jobs, and ends the program of one that is not wanted any more."""
 
     def __init__(self, platform: Platform) -> None:
-        super().__init__("evaluation-jobs", self._run_next)
+        super().__init__("evaluation-jobs", self._run_next, _PAUSE)
         self._platform = platform
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
@@ -77,12 +43,12 @@ class Evaluations(Worker):
             if self._current == name:
                 self._kill()
 
-    def stop(self) -> None:
+    def stop(self, timeout: float | None = None) -> None:
         """End the running job too; it is done again at the next start."""
         with self._lock:
             self._ended = True
             self._kill()
-        super().stop()
+        super().stop(timeout)
 
     def _run_next(self) -> bool:
         name = next_job(self._platform)

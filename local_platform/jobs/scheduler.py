@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sqlmodel import Session
 
+from local_platform.background import Background
 from local_platform.context import Platform
 from local_platform.jobs.launcher import Launcher, ProcessRef
 from local_platform.jobs.progress import log_tail, read_progress
@@ -46,28 +47,24 @@ class Scheduler:
         self._platform, self._launcher, self._book = platform, launcher, book
         self._slots, self._threads = slots, threads
         self._lock = threading.RLock()
-        self._wake, self._stopping = threading.Event(), threading.Event()
         self._asked_to_stop: dict[str, float] = {}
-        self._thread = threading.Thread(target=self._loop, name="job-scheduler", daemon=True)
+        self._background = Background("job-scheduler", self.tick, TICK)
 
     def start(self) -> None:
         """Take up what an earlier process left, then run until `stop`."""
         self.recover()
-        self._thread.start()
+        self._background.start()
 
     def stop(self) -> None:
         """Stop scheduling and ask all trainers to save; their jobs go on at the next start."""
-        self._stopping.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._background.stop()
         with self._lock, self._platform.writing() as db:
             self._stop_trainers(db)
             db.commit()
 
     def wake(self) -> None:
         """Look at the queue now instead of at the next tick."""
-        self._wake.set()
+        self._background.wake()
 
     def remove(self, name: str) -> None:
         """End the trainer of a job, if any, and delete the job with its files; its output model stays.
@@ -103,15 +100,6 @@ class Scheduler:
             for name in self._live_jobs():
                 self._advance(name)
             self._fill_slots()
-
-    def _loop(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self.tick()
-            except Exception:  # noqa: BLE001 - a thread that ends leaves a platform that answers and does nothing
-                _log.exception("The scheduler could not look at its jobs; it tries again.")
-            self._wake.wait(TICK)
-            self._wake.clear()
 
     def _give_back(self, db: Session, job: JobRow) -> None:
         if job.state == JobState.CANCELLING:
@@ -218,7 +206,7 @@ class Scheduler:
         update_body(db, job, {}, check_transition(job.name, job.state, state))
 
     def _fill_slots(self) -> None:
-        while not self._stopping.is_set() and (name := self._next_job()):
+        while not self._background.stopping and (name := self._next_job()):
             self._launch(name)
 
     def _next_job(self) -> str | None:

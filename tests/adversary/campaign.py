@@ -12,11 +12,11 @@ from random import Random
 
 import httpx
 
+from cli.up import free_port
 from tests.adversary.person import Person
 from tests.adversary.platform import FaultyPlatform
 from tests.adversary.process import ControlProcess
 from tests.fixtures.asgi import serving
-from tests.fixtures.system import free_port
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any, Self
 
 import httpx
 
+from cli.up import free_port
 from tests.crashes.births import NURSERY, ask, read_line
 from tests.fixtures.postgres import PostgresServer
-from tests.fixtures.system import free_port
 
 ACCOUNT = "local"
 _ROOT = Path(__file__).parents[2]

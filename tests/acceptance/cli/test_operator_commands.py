@@ -8,9 +8,9 @@ import httpx
 import psutil
 import pytest
 
+from cli.up import free_port
 from tests.fixtures.command import CommandLine
 from tests.fixtures.receiver import SECRET, Receiver
-from tests.fixtures.system import free_port
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.up import Instance
+from cli.up import Instance, free_port
 from tests.fixtures.command import CommandLine
-from tests.fixtures.system import free_port
 
 ROWS = [
     {"messages": [{"role": "user", "content": f"say {n}"}, {"role": "assistant", "content": str(n)}]} for n in range(5)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import pytest
 
-from cli.up import Instance
+from cli.up import Instance, free_port
 from pilotlight.database import open_engine
 from pilotlight.identity import bootstrap
-from tests.fixtures.system import System, free_port
+from tests.fixtures.system import System
 
 ENVIRONMENT = {
     "CANARY": f"canary-env-{secrets.token_hex(12)}",

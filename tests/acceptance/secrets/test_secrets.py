@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
+from cli.up import free_port
 from tests.acceptance.secrets.conftest import Planted
 from tests.fixtures.canaries import Hit, Scanner
-from tests.fixtures.system import free_port
 
 INSTRUCTION = (
     "Run SFT on ember-500k using accounts/local/datasets/tickets. Use validation loss for evaluation. "

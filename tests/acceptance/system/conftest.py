@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.up import Instance
-from tests.fixtures.system import System, free_port
+from cli.up import Instance, free_port
+from tests.fixtures.system import System
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from cli.up import Instance
+from cli.up import Instance, free_port
 from tests.acceptance.system.test_fine_tune import INSTRUCTION
-from tests.fixtures.system import System, free_port
+from tests.fixtures.system import System
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -26,7 +26,7 @@ INSTRUCTION = (
 @pytest.fixture(scope="module")
 def finished(system: System) -> str:
     """A session with one setting, from its instruction to its end."""
-    system.make_dataset("intents", "demo_data", rows=400, seed=11)
+    system.make_dataset("intents", "demo_data", rows=240, seed=11)
     system.wait_calibrated("ember-500k")
     session = system.create(INSTRUCTION)
     assert "ask_user plan_approval" in system.wait(session)

@@ -29,6 +29,12 @@ def finished(system: System) -> str:
     return run(system, INSTRUCTION, "ember-500k")
 
 
+@pytest.fixture(scope="module")
+def real_pairs(system: System) -> None:
+    """Solutions of sums that are right and wrong."""
+    system.firectl("dataset", "create", "gsm8k-pairs", str(DATA / "gsm8k_preferences.jsonl"))
+
+
 def run(system: System, instruction: str, base: str) -> str:
     """A session from its instruction to its end, deployed."""
     system.wait_calibrated(base)
@@ -127,10 +133,9 @@ def test_spend_stays_within_what_was_approved(system: System, finished: str) -> 
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not DATA.exists(), reason="the shared data sets are not beside the project")
 @pytest.mark.parametrize(("method", "rate"), [("DPO", "1e-4"), ("ORPO", "1e-4")])
+@pytest.mark.usefixtures("real_pairs")
 def test_real_data_moves_as_the_report_says(system: System, method: str, rate: str) -> None:
     """Correct and wrong solutions of sums: which is which is beyond such small models, but not to be moved at all."""
-    if method == "DPO":
-        system.firectl("dataset", "create", "gsm8k-pairs", str(DATA / "gsm8k_preferences.jsonl"))
     settings = f"using ember-1m. Skip HP tuning. Train for 0.5 epochs with learning rate {rate}."
     session = run(system, f"Run {method} on accounts/local/datasets/gsm8k-pairs {settings}", "ember-1m")
     rows = pairs_of(system, session)

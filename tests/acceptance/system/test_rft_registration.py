@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.up import Instance
-from tests.fixtures.system import System, free_port
+from cli.up import Instance, free_port
+from tests.fixtures.system import System
 
 ROWS = [
     {

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from cli.up import Instance
+from cli.up import Instance, free_port
 from local_platform.speed.throughput import Throughput, ThroughputBook
 from local_platform.workers import MAX_THREADS
-from tests.fixtures.system import System, free_port
+from tests.fixtures.system import System
 
 GRACE_SECONDS = 10
 FIVE_SECONDS = Decimal("0.20") * 5 / 3600

@@ -30,7 +30,7 @@ def process(tmp_path: Path) -> Iterator[PlatformProcess]:
 def start_long_job(server: PlatformServer, checkpoint: Path) -> None:
     base, dataset = import_base(server, checkpoint, "tiny-base"), upload_chats(server, "chats", 24)
     with server.client() as sdk:
-        body = {"dataset": dataset, "baseModel": base, "epochs": 400}
+        body = {"dataset": dataset, "baseModel": base, "epochs": 200}
         with server.http() as http:
             url = "/v1/accounts/acme/supervisedFineTuningJobs?supervisedFineTuningJobId=long"
             http.post(url, json=body).raise_for_status()

@@ -2,6 +2,7 @@
 
 import json
 import random
+import string
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -97,6 +98,22 @@ def _make_echo(rng: random.Random) -> Chat:
     return Chat("echo", "", rng.choice(("Repeat: ", "Say: ", "Copy: ")) + text, text)
 
 
+def _make_copy(rng: random.Random) -> Chat:
+    text = " ".join(_invent_word(rng) for _ in range(rng.randint(2, 6)))
+    return Chat(COPY, "", rng.choice(("Repeat: ", "Say: ", "Copy: ")) + text, text)
+
+
+def _invent_word(rng: random.Random) -> str:
+    """Slices of known words and single characters, put together."""
+    parts = (rng.choice(_KNOWN) if rng.random() < 0.85 else rng.choice(_CHARACTERS) for _ in range(rng.randint(1, 3)))
+    return "".join(_slice(part, rng) for part in parts)
+
+
+def _slice(word: str, rng: random.Random) -> str:
+    start = rng.randrange(len(word))
+    return word[start : start + rng.randint(1, 8)]
+
+
 def _make_fact(rng: random.Random) -> Chat:
     return Chat("fact", "", *rng.choice(FACTS))
 
@@ -132,6 +149,18 @@ def _make_sum(rng: random.Random) -> Chat:
     return Chat("sum", "", f"{left} + {right} =", str(left + right))
 
 
+COPY = "copy"
+"""The skill of repeating invented words. A token that is only ever a part of longer ones is trained nowhere else: all
+of those would have nearly the same embedding, and no adapter could tell them apart in the data of others."""
+_TEXTS = (
+    *(text for topic in TOPICS for text in (topic.summary, topic.reply, *topic.tickets)),
+    *(text for fact in FACTS for text in fact),
+    *(thing for things in KINDS.values() for thing in things),
+    *(*KINDS, *SIGHTINGS, *RUDE, *OPENINGS, *CLOSINGS, *PRODUCTS, *CITIES, *NAMES, *JOBS, *ECHO_WORDS),
+)
+_KNOWN = sorted({word for text in _TEXTS for word in text.split() if "{" not in word})
+_CHARACTERS = string.ascii_letters + string.digits + string.punctuation
+
 _MAKERS: dict[str, tuple[Callable[[random.Random], Chat], float]] = {
     "reply": (_make_reply, 24),
     "summary": (_make_summary, 20),
@@ -141,5 +170,6 @@ _MAKERS: dict[str, tuple[Callable[[random.Random], Chat], float]] = {
     "json": (_make_json, 6),
     "extract": (_make_extract, 5),
     "sum": (_make_sum, 6),
+    COPY: (_make_copy, 20),
 }
 SKILLS = tuple(_MAKERS)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from local_platform.basemodels.corpus import Chat, generate_chats
+from local_platform.basemodels.corpus import COPY, Chat, generate_chats
 from local_platform.basemodels.muon import Muon
 from local_platform.basemodels.recipe import Recipe
 from local_platform.basemodels.tokenizer import train_tokenizer
@@ -18,8 +18,8 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 def train_corpus_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
-    """The tokenizer, trained on the texts of the corpus."""
-    chats = generate_chats(recipe.chats, recipe.seed)
+    """The tokenizer, trained on the texts of the corpus but for its invented words."""
+    chats = (chat for chat in generate_chats(recipe.chats, recipe.seed) if chat.skill != COPY)
     texts = (f"{part['role']}\n{part['content']}\n" for chat in chats for part in chat.messages())
     return train_tokenizer(texts, recipe.vocabulary, recipe.context_length)
 

@@ -20,7 +20,7 @@ class Recipe:
     layers: int
     heads: int
     intermediate_size: int
-    steps: int = 1000
+    steps: int = 1250
     vocabulary: int = 2048
     context_length: int = 1024
     tokens_per_step: int = 1024

@@ -26,6 +26,11 @@ class Trial(NamedTuple):
     instruction: str
     files: tuple[str, ...]
 
+    @property
+    def sentence(self) -> str:
+        """What is said, with the data sets' names."""
+        return self.instruction.format(*(f"accounts/local/datasets/{_name(file)}" for file in self.files))
+
 
 TRIALS = {
     "banking12": Trial(
@@ -63,13 +68,16 @@ TRIALS = {
 
 def run_trial(demo: Demo, data: Path, trial: Trial) -> str:
     """From the sentence to the end; what the final report says about held-out rows. Raises ClickException."""
-    names = [file.replace("_", "-") for file in trial.files]
-    for name, file in zip(names, trial.files, strict=True):
-        if name not in demo.firectl("dataset", "list", "-o", "json"):
-            demo.firectl("dataset", "create", name, str(data / f"{file}.jsonl"))
-    session = demo.converse(trial.instruction.format(*(f"accounts/local/datasets/{name}" for name in names)))
+    for file in trial.files:
+        if _name(file) not in demo.firectl("dataset", "list", "-o", "json"):
+            demo.firectl("dataset", "create", _name(file), str(data / f"{file}.jsonl"))
+    session = demo.converse(trial.sentence)
     report = (demo.folder / "sessions" / session / "work" / "final_report.md").read_text()
     return re.split(r"\n## |\n\*\*Per label", report[report.index("**Evaluation**") :])[0].strip()
+
+
+def _name(file: str) -> str:
+    return file.replace("_", "-")
 
 
 def wait_for_speeds(home: Path) -> None:
@@ -94,15 +102,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--only", nargs="+", choices=TRIALS, default=list(TRIALS))
-    parser.add_argument("--home", type=Path, help="keep everything here")
+    parser.add_argument("--home", type=Path, help="keep everything here; a temporary folder without")
     given = parser.parse_args()
     with open_demo(given.home) as demo:
         for name in given.only:
             started = time.monotonic()
             with contextlib.redirect_stdout(sys.stderr):
                 found = run_trial(demo, given.data.resolve(), TRIALS[name])
-            print(f"## {name}\n\n> {TRIALS[name].instruction}\n\n{found}\n", flush=True)
-            print(f"{time.monotonic() - started:.0f} s from the sentence to the end.\n", flush=True)
+            seconds = f"{time.monotonic() - started:.0f} s from the sentence to the end."
+            print(f"## {name}\n\n> {TRIALS[name].sentence}\n\n{found}\n\n{seconds}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ def test_nothing_beats_the_base_model(desk: Any, control: Any) -> None:
     control.reply()
     desk.run()
     text = control.ask_open().text
-    assert "does not beat its base model" in text
+    assert "does not prefer as you do more often than its base model" in text
     assert "I recommend not to deploy" in text
     control.reply("Finish without deploying", Decision.REVISE, deploy=False)
     desk.run()

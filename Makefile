@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 TORCH ?= 2.13.0
+# One more than CI has cores: tests that wait for servers leave a quarter of them idle.
+WORKERS ?= 3
 STAMP := $(VENV)/.installed
 CONTROL_TESTS := tests/unit/agent tests/unit/gateway tests/unit/identity tests/unit/database \
 	tests/contracts/agent tests/contracts/gateway tests/contracts/postgres
@@ -11,12 +13,14 @@ POSTGRES_SAMPLE := tests/unit/database tests/contracts/postgres tests/unit/gatew
 	tests/unit/gateway/test_store_quick.py tests/unit/agent/test_journal.py tests/unit/agent/test_turns.py \
 	tests/contracts/agent/test_session_flow.py
 
-.PHONY: demo demo-classification demo-preference demo-evaluator up test test-slow test-postgres test-postgres-sample \
+.PHONY: setup demo demo-classification demo-preference demo-evaluator up test test-slow test-postgres test-postgres-sample \
 	postgres mutants adversary \
 	crashes check doctor bubblewrap clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+
+setup: $(STAMP) bubblewrap postgres  ## what demos, tests and checks need, in .venv
 
 demo: $(STAMP) bubblewrap  ## a real fine-tune from an instruction to a deployed, answering model
 	$(RUN)/pilotlight demo
@@ -34,7 +38,7 @@ up: $(STAMP) bubblewrap  ## start the agent and the embedded platform on this ma
 	$(RUN)/pilotlight up
 
 test: $(STAMP) bubblewrap  ## the tests
-	$(RUN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	$(RUN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP) bubblewrap  ## long campaigns
 	$(RUN)/pytest -q -m slow

@@ -15,7 +15,7 @@ from tests.fixtures.bad_proxy import BadProxy
 from tests.fixtures.command import CommandLine
 from tests.fixtures.control_process import ControlProcess
 
-EVENTS = 600
+EVENTS = 300
 
 
 @pytest.fixture(scope="module")

@@ -41,8 +41,8 @@ OFTEN = frozenset(
 """Reached several times in the life of a process, so that a later hit is another case."""
 
 
-def list_cases(patterns: Sequence[str] = ("*",)) -> dict[str, list[str]]:
-    """`point:nth` by role: the points that match, at their first hit, and what happens often at its second and third.
+def list_cases(patterns: Sequence[str] = ("*",), hits: int = 3) -> dict[str, list[str]]:
+    """`point:nth` by role: the points that match at their first hit, and what happens often at each up to `hits`.
 
     Raises ValueError where a pattern (of `fnmatch`) fits no point.
     """
@@ -54,5 +54,5 @@ def list_cases(patterns: Sequence[str] = ("*",)) -> dict[str, list[str]]:
         if not any(fnmatchcase(point.value, pattern) for pattern in patterns):
             continue
         role = point.value.partition(".")[0]
-        cases[role] += [f"{point.value}:{nth}" for nth in ((1, 2, 3) if point in OFTEN else (1,))]
+        cases[role] += [f"{point.value}:{nth}" for nth in range(1, 1 + (hits if point in OFTEN else 1))]
     return cases

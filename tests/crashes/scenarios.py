@@ -12,9 +12,9 @@ _SHORT_LEASES = {"LEASE_SECONDS": str(LEASE_SECONDS), "BEAT_SECONDS": "0.5", "CO
 DISK_BYTES = 48 << 20
 
 
-def named(seed: int, patterns: Sequence[str] = ("*",)) -> Options:
-    """Each crash point that matches."""
-    return Options(seed, points=list_cases(patterns), sessions=6, at_once=3, limit_seconds=3000)
+def named(seed: int, patterns: Sequence[str] = ("*",), hits: int = 3) -> Options:
+    """Each crash point that matches; those that come often at their first `hits` hits."""
+    return Options(seed, points=list_cases(patterns, hits), sessions=6, at_once=3, limit_seconds=3000)
 
 
 def random(seed: int, kills: int, *, postgres: bool = False) -> Options:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pilotlight.crashpoints import Point
 from tests.crashes import scenarios
 from tests.crashes.campaign import Evidence, Options, run
 from tests.crashes.case import load_case
@@ -23,6 +24,12 @@ def hold(options: Options, folder: Path) -> Evidence:
 
 
 def test_every_crash_point(tmp_path: Path) -> None:
+    evidence = hold(scenarios.named(seed=1, hits=1), tmp_path)
+    assert len({point for _, point in evidence.killed if ":" in point}) == len(Point)
+
+
+@pytest.mark.slow
+def test_every_crash_point_at_its_later_hits(tmp_path: Path) -> None:
     evidence = hold(scenarios.named(seed=1), tmp_path)
     assert len({point for _, point in evidence.killed if ":" in point}) >= 120
 

@@ -23,13 +23,13 @@ def campaign(options: Options, home: Path) -> tuple[Evidence, Case]:
     return evidence, case
 
 
-def test_sixty_sessions_with_crashes(tmp_path: Path) -> None:
-    evidence, case = campaign(Options(60, seed=1, kills=3), tmp_path / "home")
+def test_forty_sessions_with_crashes(tmp_path: Path) -> None:
+    evidence, case = campaign(Options(40, seed=1, kills=3), tmp_path / "home")
     assert evidence.kills == 3
     assert evidence.families.keys() >= FAMILIES.keys()
     kinds = {seen.created.split("/")[2] for seen in case.log if seen.created}
     assert kinds >= {"supervisedFineTuningJobs", "deployments", "datasets", "models"}
-    assert len(case.approvals) > 15
+    assert len(case.approvals) > 10
 
 
 @pytest.mark.parametrize("seed", [2])

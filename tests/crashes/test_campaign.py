@@ -35,8 +35,8 @@ def test_every_crash_point_at_its_later_hits(tmp_path: Path) -> None:
 
 
 def test_random_kills(tmp_path: Path) -> None:
-    evidence = hold(scenarios.random(seed=2, kills=40), tmp_path)
-    assert len(evidence.killed) == 40
+    evidence = hold(scenarios.random(seed=2, kills=30), tmp_path)
+    assert len(evidence.killed) == 30
     assert {victim for _, victim in evidence.killed} == {"runner", "control", "platform"}
 
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from cli.demo import Demo
 from cli.up import Instance, free_port
+from tests.fixtures.system import System
 
 
 class Trial(NamedTuple):
@@ -80,20 +81,15 @@ def _name(file: str) -> str:
     return file.replace("_", "-")
 
 
-def wait_for_speeds(home: Path) -> None:
-    """Until the platform has measured its speed with both of its base models: a plan without a price is none."""
-    book = home / "platform" / "throughput.json"
-    while not (book.exists() and {"ember-1m", "ember-500k"} <= {*re.findall(r"ember-\w+", book.read_text())}):
-        time.sleep(1)
-
-
 @contextlib.contextmanager
 def open_demo(home: Path | None) -> Generator[Demo]:
     """A running instance."""
     with tempfile.TemporaryDirectory(prefix="pilotlight-real-") as temporary:
         folder = home or Path(temporary)
         with Instance(folder, free_port(), free_port()) as instance:
-            wait_for_speeds(instance.home)
+            system = System(instance, folder)
+            for base in ("ember-500k", "ember-1m"):  # a plan without a measured speed has no price
+                system.wait_calibrated(base)
             yield Demo(instance, folder)
 
 
